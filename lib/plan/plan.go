@@ -1,0 +1,205 @@
+// Package plan is the configuration as the daemon runs it: a flat, expanded,
+// checked list of groups and processes. A Plan is a value; nobody edits one
+// after Load has returned it.
+package plan
+
+import (
+	"sup/lib/value"
+)
+
+// Plan is the outcome of reading one configuration.
+type Plan struct {
+	// File is the absolute path of the main file, Here its directory.
+	File, Here string
+	// Files are the main file and every included one, in reading order.
+	Files []string
+
+	Daemon        Daemon
+	Servers       []Server
+	RPCInterfaces []RPCInterface
+	// ServerURL is what children get as SUPERVISOR_SERVER_URL: the first
+	// unix server, else the last inet one, else "".
+	ServerURL string
+	// Groups are sorted by (priority, name), stably, names byte-wise.
+	Groups []Group
+	// Warnings are the ones that Supervisor gives too; they are logged once
+	// the activity log is open.
+	Warnings []Warning
+}
+
+// Warning is something that does not keep a configuration from being used.
+type Warning struct {
+	Code, Message string
+	File          string
+	Line          int
+}
+
+// Daemon holds the settings of [supervisord].
+type Daemon struct {
+	// Logfile is an absolute path, or the word "syslog".
+	Logfile         string
+	LogfileMaxBytes int64
+	// LogfileBackups is the number of rotated files to keep; 0 keeps every
+	// one (under dated names), NoBackups none.
+	LogfileBackups int
+	// LogLevel is the lower-case name: critical, error, warn, info, debug,
+	// trace or blather.
+	LogLevel    string
+	Pidfile     string
+	Umask       int
+	NoDaemon    bool
+	Silent      bool
+	MinFDs      int
+	MinProcs    int
+	NoCleanup   bool
+	ChildLogDir string
+	// User is the text as given ("" if unset), UID what it means.
+	User      string
+	UID, GID  int // -1 if User is unset
+	Directory string
+	StripANSI bool
+	// Environment holds only what environment= sets.
+	Environment map[string]string
+	Identifier  string
+	// StateDir is statedir=: "" means <pidfile>.state, "none" switches
+	// takeover off.
+	StateDir string
+}
+
+// NoBackups is the value of a backups key that was written as "none".
+const NoBackups = -1
+
+// Server is one [unix_http_server] or [inet_http_server] section.
+type Server struct {
+	// Name is the text after the colon of the section name, Named whether
+	// there was one.
+	Name    string
+	Named   bool
+	Section string
+	// Unix servers: Path is absolute.
+	Unix  bool
+	Path  string
+	Chmod int
+	// Chown is the text as given; UID and GID are -1 where nothing is to
+	// change.
+	Chown    string
+	UID, GID int
+	// Inet servers: Host is "" for every IPv4 address.
+	Host string
+	Port int
+	// HasAuth tells whether username and password were given (an empty
+	// Username switches checking off).
+	HasAuth            bool
+	Username, Password string
+}
+
+// RPCInterface is one [rpcinterface:x] section.
+type RPCInterface struct {
+	Name    string
+	Factory string
+	Options map[string]string
+	// Known tells whether the factory is one of ours.
+	Known bool
+}
+
+// Kind is the kind of section a group comes from.
+type Kind string
+
+const (
+	KindGroup         Kind = "group"
+	KindProgram       Kind = "program"
+	KindEventListener Kind = "eventlistener"
+	KindFCGI          Kind = "fcgi-program"
+)
+
+// Group is a process group.
+type Group struct {
+	Name     string
+	Kind     Kind
+	Priority int
+
+	// Event listeners only. Events are upper case, sorted.
+	BufferSize    int
+	Events        []string
+	ResultHandler string
+
+	// FCGI programs only.
+	Socket *Socket
+
+	Processes []Process
+}
+
+// Socket is the listening socket of an [fcgi-program:x].
+type Socket struct {
+	// URL is tcp://host:port or unix:///path, normalised.
+	URL string
+	// Backlog is 0 for the system's maximum.
+	Backlog int
+	// Owner is the text as given ("" if unset); UID and GID are -1 where
+	// nothing is to change.
+	Owner    string
+	UID, GID int
+	// Mode is -1 for tcp.
+	Mode int
+}
+
+// Process is one process to supervise, every expansion done.
+type Process struct {
+	// Name is process_name after expansion, Group the name of its group,
+	// Section the section that defined it, exactly as written.
+	Name, Group, Section string
+
+	// Command is the text; it is split when the process is started
+	// (see SplitCommand), since one that cannot be split loads all the same.
+	Command   string
+	Directory string // "" inherits the daemon's
+	Umask     int    // -1 inherits the daemon's
+	Priority  int
+
+	AutoStart    bool
+	AutoRestart  value.AutoRestart
+	StartSecs    int
+	StartRetries int
+	ExitCodes    []int
+
+	StopSignal   value.Signal
+	StopWaitSecs int
+	StopAsGroup  bool
+	KillAsGroup  bool
+
+	// User is the text as given ("" if unset); UID is -1 if unset.
+	User     string
+	UID, GID int
+
+	RedirectStderr bool
+	Stdout, Stderr Stream
+
+	// Environment is [supervisord]'s with the program's on top.
+	Environment map[string]string
+	// ServerURL is serverurl= ("" if unset or AUTO).
+	ServerURL string
+}
+
+// LogKind says where the output of a stream goes.
+type LogKind uint8
+
+const (
+	// LogAuto is a file in childlogdir whose name is chosen at run time.
+	LogAuto LogKind = iota
+	// LogNone keeps nothing.
+	LogNone
+	// LogPath is a file named by the configuration.
+	LogPath
+)
+
+// Stream is what is to be done with the standard output, or the standard
+// error, of a process.
+type Stream struct {
+	Kind            LogKind
+	Path            string // LogPath only, as written after ~ was expanded
+	MaxBytes        int64
+	Backups         int // 0: unlimited; NoBackups: none
+	CaptureMaxBytes int64
+	EventsEnabled   bool
+	Syslog          bool
+}

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"context"
+
+	"sup/lib/rpc"
+)
+
+// Backend is what the methods need of the daemon. Every method may be called
+// from any goroutine; those that wait for a process end early with ctx's error
+// when ctx is done, without undoing what was begun. Errors that a client is to
+// see are *rpc.Fault.
+//
+// Processes are named by (group, process). Unless said otherwise an unknown
+// one gives BAD_NAME with the text "group:process" or "group" as the client
+// wrote it; the server fills that text in, so the daemon returns
+// rpc.NewFault(code, "") there and the server adds the name as given.
+type Backend interface {
+	Identification() string
+	PID() int
+	// State is the daemon's own: RUNNING, RESTARTING or SHUTDOWN.
+	State() rpc.State
+
+	Shutdown(ctx context.Context) error
+	Restart(ctx context.Context) error
+	// ReloadConfig reads the configuration anew and tells which groups
+	// differ. CANT_REREAD if it cannot be read.
+	ReloadConfig(ctx context.Context) (added, changed, removed []string, err error)
+	AddGroup(ctx context.Context, group string) error
+	RemoveGroup(ctx context.Context, group string) error
+
+	StartProcess(ctx context.Context, group, process string, wait bool) error
+	StartGroup(ctx context.Context, group string, wait bool) ([]rpc.Result, error)
+	StartAll(ctx context.Context, wait bool) ([]rpc.Result, error)
+	StopProcess(ctx context.Context, group, process string, wait bool) error
+	StopGroup(ctx context.Context, group string, wait bool) ([]rpc.Result, error)
+	StopAll(ctx context.Context, wait bool) ([]rpc.Result, error)
+	// SignalProcess and its siblings take the signal as the client wrote it.
+	SignalProcess(ctx context.Context, group, process, signal string) error
+	SignalGroup(ctx context.Context, group, signal string) ([]rpc.Result, error)
+	SignalAll(ctx context.Context, signal string) ([]rpc.Result, error)
+
+	ProcessInfo(ctx context.Context, group, process string) (rpc.ProcessInfo, error)
+	AllProcessInfo(ctx context.Context) ([]rpc.ProcessInfo, error)
+	AllConfigInfo(ctx context.Context) ([]rpc.ConfigInfo, error)
+
+	// LogPath tells where the log of a stream ("stdout" or "stderr") is,
+	// after what the process has written so far has reached it. "" if the
+	// stream is not kept in a file.
+	LogPath(ctx context.Context, group, process, channel string) (string, error)
+	// MainLogPath is the activity log's file, "" if it has none.
+	MainLogPath() string
+	ClearLogs(ctx context.Context, group, process string) error
+	ClearAllLogs(ctx context.Context) ([]rpc.Result, error)
+	ClearMainLog(ctx context.Context) error
+
+	SendStdin(ctx context.Context, group, process, chars string) error
+	SendRemoteCommEvent(ctx context.Context, kind, data string) error
+}
+
+// Logger takes the server's messages for the activity log. Level is one of
+// CRIT, ERRO, WARN, INFO, DEBG.
+type Logger interface {
+	Log(level, message string)
+}
