@@ -1,0 +1,313 @@
+package logwire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxFDs is the most descriptors that one message may carry.
+const maxFDs = 16
+
+// Conn is one end of the wire. One goroutine may receive while others send.
+// Waiting is done by Go's poller: a connection costs no thread.
+type Conn struct {
+	file *os.File
+	raw  syscall.RawConn
+
+	sendMu  sync.Mutex
+	sendBuf []byte
+
+	recvBuf []byte
+	oob     []byte
+}
+
+// NewConn takes over fd, a connected socket of type SOCK_SEQPACKET.
+func NewConn(fd int) (*Conn, error) {
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	// As much as the system allows: the daemon may be busy for a moment
+	// while output is announced.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
+	file := os.NewFile(uintptr(fd), "logwire")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &Conn{
+		file: file, raw: raw,
+		recvBuf: make([]byte, 64<<10),
+		oob:     make([]byte, unix.CmsgSpace(4*maxFDs)),
+	}, nil
+}
+
+// Pair makes both ends of a wire that has no name. The second is given as a
+// file, to be inherited by suplog as its descriptor 3.
+func Pair() (*Conn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	c, err := NewConn(fds[0])
+	if err != nil {
+		unix.Close(fds[1])
+		return nil, nil, err
+	}
+	return c, os.NewFile(uintptr(fds[1]), "logwire peer"), nil
+}
+
+// Dial connects to the socket at path. The error is ECONNREFUSED if nobody
+// listens any more, ENOENT if there is no such socket.
+func Dial(path string) (*Conn, error) {
+	fd, err := newSocket()
+	if err != nil {
+		return nil, err
+	}
+	err = withAddress(path, func(a unix.Sockaddr) error {
+		for {
+			if err := unix.Connect(fd, a); err != unix.EINTR {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("cannot connect to %q: %w", path, err)
+	}
+	return NewConn(fd)
+}
+
+func newSocket() (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	return fd, nil
+}
+
+// withAddress calls f with an address for path, also where path is longer
+// than the 107 bytes that an address holds.
+func withAddress(path string, f func(unix.Sockaddr) error) error {
+	if len(path) < 108 {
+		return f(&unix.SockaddrUnix{Name: path})
+	}
+	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	return f(&unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir) + "/" + filepath.Base(path)})
+}
+
+// Close closes the connection; a Receive that waits returns [os.ErrClosed].
+func (c *Conn) Close() error { return c.file.Close() }
+
+// SetWriteDeadline bounds how long a Send may wait for a peer that does not
+// receive; the error is then [os.ErrDeadlineExceeded].
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.file.SetWriteDeadline(t) }
+
+// Send sends m. Data or Comm longer than a message are sent in parts, nothing
+// else in between. The descriptors in m.FDs go with the first part and stay
+// open here. Send waits while the peer's queue is full.
+func (c *Conn) Send(m *Message) error {
+	c.sendMu.Lock()
+	defer c.sendMu.Unlock()
+	const room = MaxMessage - headerLen - 16
+	part := *m
+	for (part.Kind == Data || part.Kind == Comm) && len(part.Data) > room {
+		rest := part.Data[room:]
+		part.Data, part.More = part.Data[:room], true
+		if err := c.sendOne(&part); err != nil {
+			return err
+		}
+		part.Data, part.More, part.FDs = rest, m.More, nil
+	}
+	return c.sendOne(&part)
+}
+
+func (c *Conn) sendOne(m *Message) error {
+	if len(m.FDs) > maxFDs {
+		return fmt.Errorf("cannot send %s: %d descriptors in one message", m.Kind, len(m.FDs))
+	}
+	c.sendBuf = Append(c.sendBuf[:0], m)
+	if len(c.sendBuf) > MaxMessage {
+		return fmt.Errorf("cannot send %s: %w", m.Kind, unix.EMSGSIZE)
+	}
+	var oob []byte
+	if len(m.FDs) > 0 {
+		oob = unix.UnixRights(m.FDs...)
+	}
+	var err error
+	werr := c.raw.Write(func(fd uintptr) bool {
+		for {
+			_, err = unix.SendmsgN(int(fd), c.sendBuf, oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+			if err != unix.EINTR {
+				return err != unix.EAGAIN
+			}
+		}
+	})
+	if werr != nil {
+		return werr
+	}
+	return os.NewSyscallError("sendmsg", err)
+}
+
+// Receive waits for a message and stores it in m; m.FDs, which replaces what
+// was there, belongs to the caller. It returns io.EOF when the peer has closed
+// the connection, and [ErrMalformed] for a message that cannot be understood;
+// the connection can be used after that.
+func (c *Conn) Receive(m *Message) error {
+	var n, oobn, flags int
+	var err error
+	rerr := c.raw.Read(func(fd uintptr) bool {
+		for {
+			n, oobn, flags, _, err = unix.Recvmsg(int(fd), c.recvBuf, c.oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+			if err != unix.EINTR {
+				return err != unix.EAGAIN
+			}
+		}
+	})
+	m.FDs = nil
+	if rerr != nil {
+		return rerr
+	}
+	if errors.Is(err, unix.ECONNRESET) || err == nil && n == 0 {
+		return io.EOF
+	}
+	if err != nil {
+		return os.NewSyscallError("recvmsg", err)
+	}
+	if oobn > 0 {
+		if m.FDs, err = parseRights(c.oob[:oobn]); err != nil {
+			return err
+		}
+	}
+	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+		err = ErrMalformed
+	} else {
+		err = Parse(c.recvBuf[:n], m)
+	}
+	if err != nil {
+		CloseFDs(m.FDs)
+		m.FDs = nil
+	}
+	return err
+}
+
+func parseRights(oob []byte) ([]int, error) {
+	var fds []int
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, os.NewSyscallError("recvmsg", err)
+	}
+	for i := range msgs {
+		if got, err := unix.ParseUnixRights(&msgs[i]); err == nil {
+			fds = append(fds, got...)
+		}
+	}
+	return fds, nil
+}
+
+// CloseFDs closes descriptors that came with a message and are not wanted.
+func CloseFDs(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
+
+// Listener is the socket in the state directory on which suplog waits for
+// supd.
+type Listener struct {
+	file *os.File
+	raw  syscall.RawConn
+}
+
+// Listen makes the socket at path, with mode 0600 from its birth. A socket
+// file that lies there is replaced: the caller has made sure, by the lock of
+// the state directory, that nobody uses it.
+func Listen(path string) (*Listener, error) {
+	fd, err := newSocket()
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Fchmod(fd, 0o600)
+	if err == nil {
+		if err = unix.Unlink(path); err == unix.ENOENT {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = withAddress(path, func(a unix.Sockaddr) error { return unix.Bind(fd, a) })
+	}
+	if err == nil {
+		err = unix.Listen(fd, 8)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("cannot listen on %q: %w", path, err)
+	}
+	return NewListener(fd)
+}
+
+// NewListener takes over fd, a listening socket, as suplog inherits it.
+func NewListener(fd int) (*Listener, error) {
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	file := os.NewFile(uintptr(fd), "logwire listener")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &Listener{file: file, raw: raw}, nil
+}
+
+// File is the socket, to be inherited by suplog as its descriptor 3. It
+// belongs to l.
+func (l *Listener) File() *os.File { return l.file }
+
+// Close closes the socket here; its file stays.
+func (l *Listener) Close() error { return l.file.Close() }
+
+// Accept waits for the next connection.
+func (l *Listener) Accept() (*Conn, error) {
+	var conn int
+	var err error
+	rerr := l.raw.Read(func(fd uintptr) bool {
+		for {
+			conn, _, err = unix.Accept4(int(fd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			if err != unix.EINTR && err != unix.ECONNABORTED {
+				return err != unix.EAGAIN
+			}
+		}
+	})
+	if rerr != nil {
+		return nil, rerr
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("accept", err)
+	}
+	return NewConn(conn)
+}
+
+// IsListening tells whether fd is a socket that listens, rather than one end
+// of a pair.
+func IsListening(fd int) bool {
+	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return err == nil && v == 1
+}
