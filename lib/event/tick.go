@@ -62,7 +62,7 @@ func (c *Clock) Due(now time.Time) []Event {
 		late := now.Sub(c.due[i])
 		when := now.Add(-late%p.length + p.length/2)
 		when = when.Add(-sinceMultiple(when, p.length))
-		c.due[i] = now.Add(when.Add(p.length).Sub(now))
+		c.due[i] = when.Add(p.length)
 		events = append(events, Event{p.leaf, "when:" + strconv.FormatInt(when.Unix(), 10)})
 	}
 	return events
