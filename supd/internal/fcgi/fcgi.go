@@ -1,0 +1,223 @@
+// Package fcgi makes the listening socket that the processes of an
+// [fcgi-program:x] share as their descriptor 0.
+//
+// # Use
+//
+// The supervisor loop has one Socket for each group of that kind and owns it.
+// It calls Use before it asks the spawner for a process, and Done when that
+// process has ended or could not be made. Making a socket may take time, so the
+// spawner calls Open, for every process it makes. The socket is thus opened
+// before the first process and closed after the last, and while Open runs
+// nobody else touches it: there is a user, so Done does not close it.
+//
+// A socket that cannot be made should keep the daemon from starting; a round of
+// Use, Open and Done when the group becomes active finds out, as Supervisor
+// does.
+package fcgi
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/plan"
+)
+
+// Socket is a listening socket with a count of its users.
+type Socket struct {
+	config plan.Socket
+	users  int
+	fd     int // -1 while there is no socket
+	// file is what the socket's path stood for when it was bound; unix only.
+	file inode
+}
+
+type inode struct{ dev, ino uint64 }
+
+// New is a socket that is not open yet.
+func New(config plan.Socket) *Socket { return &Socket{config: config, fd: -1} }
+
+// Use counts a user more.
+func (s *Socket) Use() { s.users++ }
+
+// Open makes the socket if there is none, and returns a descriptor of its own
+// for it, which the caller has to close. It is blocking and close-on-exec. The
+// line, if not empty, is for the activity log (INFO), also when there is an
+// error. There must be a user.
+func (s *Socket) Open() (fd int, line string, err error) {
+	if s.users == 0 {
+		panic("fcgi: Open without Use")
+	}
+	if s.fd < 0 {
+		line = "Creating socket " + s.config.URL
+		if err := s.create(); err != nil {
+			return -1, line, fmt.Errorf("cannot create FastCGI socket %s: %w", s.config.URL, err)
+		}
+	}
+	fd, err = unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	return fd, line, err
+}
+
+// Done counts a user less. With the last one the socket is closed and its path
+// removed; then there is a line for the activity log (INFO).
+func (s *Socket) Done() (line string) {
+	if s.users == 0 {
+		panic("fcgi: Done without Use")
+	}
+	s.users--
+	if s.users > 0 || s.fd < 0 {
+		return ""
+	}
+	unix.Close(s.fd)
+	s.fd = -1
+	if path, ok := s.path(); ok && s.file != (inode{}) {
+		// Somebody else's socket may be there by now.
+		if at, err := inodeOf(path); err == nil && at == s.file {
+			_ = unix.Unlink(path)
+		}
+	}
+	s.file = inode{}
+	return "Closing socket " + s.config.URL
+}
+
+// FD is the descriptor of the open socket, for handing it to a daemon that
+// replaces this one, or -1.
+func (s *Socket) FD() int { return s.fd }
+
+// Adopt makes fd, which another daemon had opened for the same configuration,
+// the socket. It is Socket's from then on.
+func (s *Socket) Adopt(fd int) error {
+	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return err
+	}
+	if listens == 0 {
+		return errors.New("not a listening socket")
+	}
+	unix.CloseOnExec(fd)
+	s.fd = fd
+	if path, ok := s.path(); ok {
+		s.file, _ = inodeOf(path)
+	}
+	return nil
+}
+
+// Fetch gets the socket from a process that has it as descriptor 0, for Adopt.
+func Fetch(pidfd int) (fd int, err error) {
+	return unix.PidfdGetfd(pidfd, 0, 0)
+}
+
+// path is the file of a unix socket.
+func (s *Socket) path() (string, bool) { return strings.CutPrefix(s.config.URL, "unix://") }
+
+func (s *Socket) create() error {
+	if path, ok := s.path(); ok {
+		return s.createUnix(path)
+	}
+	address, ok := strings.CutPrefix(s.config.URL, "tcp://")
+	if !ok {
+		return errors.New("bad socket format")
+	}
+	return s.createTCP(address)
+}
+
+func (s *Socket) createTCP(address string) error {
+	a, err := net.ResolveTCPAddr("tcp4", address)
+	if err != nil {
+		return err
+	}
+	sa := &unix.SockaddrInet4{Port: a.Port}
+	copy(sa.Addr[:], a.IP.To4()) // none: every address
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, sa))
+	}
+	if err == nil {
+		err = s.listen(fd)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return err
+	}
+	s.fd = fd
+	return nil
+}
+
+// createUnix makes a unix socket. Nobody can connect before mode and owner are
+// right: until it listens, the kernel refuses.
+func (s *Socket) createUnix(path string) error {
+	// What is there is of a run that did not end in order, or so Supervisor
+	// takes it.
+	if err := unix.Unlink(path); err != nil && err != unix.ENOENT {
+		return &os.PathError{Op: "unlink", Path: path, Err: err}
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	if s.config.Mode >= 0 {
+		// The file is born with the mode of the unbound socket, less the umask.
+		_ = unix.Fchmod(fd, uint32(s.config.Mode))
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		unix.Close(fd)
+		return &os.PathError{Op: "bind", Path: path, Err: err}
+	}
+	if err = s.permit(path); err == nil {
+		err = s.listen(fd)
+	}
+	if err == nil {
+		s.file, err = inodeOf(path)
+	}
+	if err != nil {
+		unix.Close(fd)
+		_ = unix.Unlink(path)
+		return err
+	}
+	s.fd = fd
+	return nil
+}
+
+// permit gives a unix socket its owner and mode, in this order: a change of
+// owner may take bits of the mode away.
+func (s *Socket) permit(path string) error {
+	if s.config.UID >= 0 || s.config.GID >= 0 {
+		if err := unix.Lchown(path, s.config.UID, s.config.GID); err != nil {
+			return fmt.Errorf("cannot change the owner of the socket: %w", err)
+		}
+	}
+	if s.config.Mode >= 0 {
+		if err := unix.Chmod(path, uint32(s.config.Mode)); err != nil {
+			return fmt.Errorf("cannot change the mode of the socket: %w", err)
+		}
+	}
+	return nil
+}
+
+// manyConnections is more than any limit of the system, which the kernel puts
+// in its place.
+const manyConnections = 1 << 16
+
+func (s *Socket) listen(fd int) error {
+	backlog := s.config.Backlog
+	if backlog <= 0 {
+		backlog = manyConnections
+	}
+	return os.NewSyscallError("listen", unix.Listen(fd, backlog))
+}
+
+func inodeOf(path string) (inode, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return inode{}, &os.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	return inode{uint64(st.Dev), st.Ino}, nil
+}
