@@ -1,0 +1,153 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"sup/lib/cli"
+)
+
+var optionTable = []cli.Option{
+	{Short: 'c', Long: "configuration", Arg: true},
+	{Short: 's', Long: "serverurl", Arg: true},
+	{Short: 'u', Long: "username", Arg: true},
+	{Short: 'p', Long: "password", Arg: true},
+	{Short: 'i', Long: "interactive"},
+	{Short: 'r', Long: "history_file", Arg: true},
+	{Short: 'h', Long: "help"},
+	{Short: '?'},
+	{Long: "version"},
+}
+
+const usage = `Usage: %s [options] [action [arguments]]
+
+Controls the programs of a running daemon. Without an action, a shell is started.
+
+Options:
+  -c, --configuration FILE  configuration file (searched for if not given)
+  -s, --serverurl URL       the daemon's address, unix:///path or http://host:port
+                            (default: from the file, else http://localhost:9001)
+  -u, --username NAME       user name for the daemon
+  -p, --password TEXT       password; other users can see it here, so better use
+                            the variable SUPERVISOR_PASSWORD or the file
+  -i, --interactive         start a shell, after the action if there is one
+  -r, --history_file FILE   keep the shell's history in this file
+      --version             print the version of this program and exit
+  -h, --help                print this help and exit
+
+Type "%s help" for the list of actions.
+`
+
+// settings is what the command line, the environment and the configuration
+// file say together. Credentials that are not known are nil.
+type settings struct {
+	serverURL          string
+	username, password *string
+	prompt             string
+	historyFile        string
+	interactive        bool
+	// words are the action and its arguments.
+	words []string
+}
+
+// errDone means that the command line asked for something that has been
+// printed, and for nothing else.
+var errDone = errors.New("done")
+
+// parseArgs reads the command line and what it refers to. Every error but
+// errDone is one of usage.
+func parseArgs(argv []string, streams cli.Streams) (*settings, error) {
+	found, words, err := cli.Getopt(optionTable, historySpelling(argv[1:]))
+	if err != nil {
+		return nil, err
+	}
+	var configFile, serverURL, historyFile *string
+	s := &settings{words: words}
+	for _, f := range found {
+		if err := f.Err(); err != nil {
+			return nil, err
+		}
+		switch {
+		case f.Is("help"), f.Is("?"):
+			fmt.Fprintf(streams.Out, usage, argv[0], argv[0])
+			return nil, errDone
+		case f.Is("version"):
+			fmt.Fprintln(streams.Out, cli.FullVersion())
+			return nil, errDone
+		case f.Is("configuration"):
+			configFile = &f.Arg
+		case f.Is("serverurl"):
+			if !isURL(f.Arg) {
+				return nil, &cli.OptionError{Kind: cli.OptionBadValue, Flag: f.Flag, Value: f.Arg,
+					Err: fmt.Errorf("value '%s' is not a URL", f.Arg)}
+			}
+			serverURL = &f.Arg
+		case f.Is("username"):
+			s.username = &f.Arg
+		case f.Is("password"):
+			s.password = &f.Arg
+			if cli.IsTerminal(streams.Err) {
+				fmt.Fprintf(streams.Err, "%s: hint: a password given with %s can be seen by everybody on this machine; "+
+					"better set SUPERVISOR_PASSWORD\n", argv[0], f.Flag)
+			}
+		case f.Is("interactive"):
+			s.interactive = true
+		case f.Is("history_file"):
+			historyFile = &f.Arg
+		}
+	}
+	if err := s.readConfig(argv[0], configFile); err != nil {
+		return nil, err
+	}
+	if serverURL != nil {
+		s.serverURL = *serverURL
+	}
+	if historyFile != nil {
+		s.historyFile = *historyFile
+	}
+	if len(s.words) == 0 {
+		s.interactive = true
+	}
+	return s, nil
+}
+
+// historySpelling lets --history-file, as Supervisor's help has always spelled
+// it, stand for --history_file, as its option parser has.
+func historySpelling(args []string) []string {
+	fixed := make([]string, 0, len(args))
+	for i, a := range args {
+		if !strings.HasPrefix(a, "-") || a == "--" {
+			return append(fixed, args[i:]...)
+		}
+		if strings.HasPrefix(a, "--history-") {
+			a = strings.Replace(a, "-history-", "-history_", 1)
+		}
+		fixed = append(fixed, a)
+	}
+	return fixed
+}
+
+// isURL reports whether text has a scheme and something after it.
+func isURL(text string) bool {
+	scheme, _, ok := strings.Cut(text, ":")
+	if !ok || strings.ContainsAny(scheme, "/?#") {
+		return false
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		// A bad port, for instance: the connection will fail and say so.
+		return true
+	}
+	return u.Scheme != "" && (u.Host != "" || u.Path != "" || u.Opaque != "")
+}
+
+// environmentPassword is the password of SUPERVISOR_PASSWORD, nil if unset.
+func environmentPassword() *string {
+	if password, ok := os.LookupEnv("SUPERVISOR_PASSWORD"); ok {
+		return &password
+	}
+	return nil
+}
