@@ -1,0 +1,328 @@
+package logfile
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// followGather is how long a busy log is left alone between two reads, so
+	// that a flood of small writes does not mean a flood of wake-ups.
+	followGather = 10 * time.Millisecond
+	// followCheck is how often a log is looked at without having been told
+	// to: for file systems that tell nothing, and for directories that were
+	// exchanged.
+	followCheck = 2 * time.Second
+	// followPoll replaces it where the system has no watches left.
+	followPoll = 250 * time.Millisecond
+)
+
+// Follow calls emit with what the log at path holds from offset from on, and
+// then with what is appended, until ctx is done or emit returns an error, which
+// it returns. A negative from means that many bytes before the end, or all of
+// a shorter file.
+//
+// It goes by the name: when the log is rotated it reads the old file to its
+// end, then those that came in between, and goes on with the new one. When the
+// file was cut short it calls truncated, unless that is nil, and goes on from
+// the file's beginning. A log that is not there yet is waited for.
+//
+// What emit is given is valid only during the call. Memory does not grow with
+// the log.
+func Follow(ctx context.Context, path string, from int64, emit func([]byte) error, truncated func() error) error {
+	f := follower{path: filepath.Clean(path), emit: emit, truncated: truncated, buf: make([]byte, 32<<10)}
+	defer f.close()
+	if w, err := fsnotify.NewWatcher(); err == nil {
+		f.watcher = w
+	}
+	if err := f.begin(from); err != nil {
+		return err
+	}
+	for {
+		more, err := f.advance(ctx)
+		if err != nil {
+			return err
+		}
+		if !more {
+			if err := f.wait(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// follower belongs to the goroutine of Follow.
+type follower struct {
+	path      string
+	emit      func([]byte) error
+	truncated func() error
+	buf       []byte
+
+	file   *os.File // nil while there is none
+	id     identity
+	offset int64
+
+	watcher     *fsnotify.Watcher // nil if the system has none left
+	watchesFile bool
+	watchesDir  bool
+}
+
+func (f *follower) close() {
+	if f.file != nil {
+		f.file.Close()
+	}
+	if f.watcher != nil {
+		f.watcher.Close()
+	}
+}
+
+func (f *follower) begin(from int64) error {
+	if err := f.open(f.path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	f.offset = from
+	if from < 0 {
+		fi, err := f.file.Stat()
+		if err != nil {
+			return err
+		}
+		f.offset = max(fi.Size()+from, 0)
+	}
+	return nil
+}
+
+// open makes the file at path ours, from its beginning.
+func (f *follower) open(path string) error {
+	file, _, err := openRegular(path)
+	if err != nil {
+		return err
+	}
+	id, err := identityOfFile(file)
+	if err != nil {
+		file.Close()
+		return err
+	}
+	f.file, f.id, f.offset = file, id, 0
+	return nil
+}
+
+func identityOfFile(file *os.File) (id identity, err error) {
+	fi, err := file.Stat()
+	if err != nil {
+		return id, err
+	}
+	return identityOfInfo(fi), nil
+}
+
+// advance emits what is there, and goes over to the next file if there is one.
+// more is true if it is worth to call it again at once.
+func (f *follower) advance(ctx context.Context) (more bool, err error) {
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	// Look at the name before reading: what the old file holds once there is
+	// a new one is all that it ever will.
+	fi, err := os.Stat(f.path)
+	replaced := err == nil && (f.file == nil || identityOfInfo(fi) != f.id)
+	if f.file != nil {
+		if err := f.emitAll(ctx); err != nil {
+			return false, err
+		}
+	}
+	if !replaced {
+		f.watch()
+		return false, nil
+	}
+	f.unwatch()
+	err = f.openSuccessor()
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil // renamed or removed in this moment; look once more
+	}
+	return true, err
+}
+
+// openSuccessor goes over to the file that comes after ours: the one now under
+// the name or, if the log was rotated more than once meanwhile, the backup
+// that is the next newer one to ours.
+func (f *follower) openSuccessor() error {
+	const tries = 10 // a rotation may be under way
+	for range tries {
+		files := f.generations()
+		next := f.path
+		var want identity
+		for i, g := range files {
+			if f.file != nil && g.id == f.id && i+1 < len(files) {
+				next, want = files[i+1].path, files[i+1].id
+				break
+			}
+		}
+		// A listing that was made while files were renamed may be wrong.
+		if !slices.Equal(files, f.generations()) {
+			continue
+		}
+		old := *f
+		f.file = nil
+		if err := f.open(next); err != nil {
+			*f = old
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			return err
+		}
+		if want != (identity{}) && f.id != want {
+			f.file.Close()
+			*f = old
+			continue
+		}
+		if old.file != nil {
+			old.file.Close()
+		}
+		return nil
+	}
+	return fs.ErrNotExist
+}
+
+// generation is one file of a log: a backup, or the current one.
+type generation struct {
+	path string
+	id   identity
+}
+
+// generations lists the files of the log, the oldest first.
+func (f *follower) generations() []generation {
+	var files []generation
+	for _, path := range append(Backups(f.path), f.path) {
+		if fi, err := os.Stat(path); err == nil {
+			files = append(files, generation{path, identityOfInfo(fi)})
+		}
+	}
+	return files
+}
+
+// emitAll emits from the offset to the end of the open file.
+func (f *follower) emitAll(ctx context.Context) error {
+	if fi, err := f.file.Stat(); err == nil && fi.Size() < f.offset {
+		f.offset = 0
+		if f.truncated != nil {
+			if err := f.truncated(); err != nil {
+				return err
+			}
+		}
+	}
+	for ctx.Err() == nil {
+		n, err := f.file.ReadAt(f.buf, f.offset)
+		if n > 0 {
+			f.offset += int64(n)
+			if err := f.emit(f.buf[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// watch asks to be told of changes: of the open file, and of its directory
+// while the name is gone. Only then, since a directory also tells of every
+// write to every other log in it.
+func (f *follower) watch() {
+	if f.watcher == nil {
+		return
+	}
+	_, err := os.Stat(f.path)
+	if missing := err != nil; missing != f.watchesDir {
+		dir := filepath.Dir(f.path)
+		if missing {
+			f.watchesDir = f.watcher.Add(dir) == nil
+		} else {
+			_ = f.watcher.Remove(dir)
+			f.watchesDir = false
+		}
+	}
+	if !f.watchesFile && err == nil {
+		f.watchesFile = f.watcher.Add(f.path) == nil
+	}
+}
+
+func (f *follower) unwatch() {
+	if f.watcher != nil && f.watchesFile {
+		_ = f.watcher.Remove(f.path)
+		f.watchesFile = false
+	}
+}
+
+// wait waits for a sign that there is more.
+func (f *follower) wait(ctx context.Context) error {
+	var events chan fsnotify.Event
+	var watchErrors chan error
+	pause := followPoll
+	if f.watcher != nil && (f.watchesFile || f.watchesDir) {
+		events, watchErrors, pause = f.watcher.Events, f.watcher.Errors, followCheck
+	}
+	// Between the last look and the watch the file may have changed.
+	if f.file != nil {
+		if fi, err := f.file.Stat(); err == nil && fi.Size() != f.offset {
+			pause = followGather
+		}
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	case <-watchErrors:
+		// An overflow of the queue; looking is the cure.
+	case e := <-events:
+		if e.Name == f.path && e.Op&(fsnotify.Rename|fsnotify.Remove) != 0 {
+			f.watchesFile = false // fsnotify gives such a watch up
+		}
+	}
+	return f.gather(ctx, events)
+}
+
+// gather takes the events of a short while, so that the next read has
+// something to read.
+func (f *follower) gather(ctx context.Context, events chan fsnotify.Event) error {
+	timer := time.NewTimer(followGather)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e := <-events:
+			if e.Name == f.path && e.Op&(fsnotify.Rename|fsnotify.Remove) != 0 {
+				f.watchesFile = false
+			}
+		case <-timer.C:
+			return nil
+		}
+	}
+}
+
+// identityOfInfo gives the zero identity for what has none; that is never
+// equal to that of an open file.
+func identityOfInfo(fi fs.FileInfo) identity {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return identity{uint64(st.Dev), st.Ino}
+	}
+	return identity{}
+}

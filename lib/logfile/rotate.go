@@ -1,0 +1,132 @@
+package logfile
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Backup is the name of the n-th rotated file of path; 1 is the newest.
+func Backup(path string, n int) string { return path + "." + strconv.Itoa(n) }
+
+// mayRotate is false for a while after a rotation that failed.
+func (f *File) mayRotate() bool {
+	return f.rotateAfter.IsZero() || !f.Now().Before(f.rotateAfter)
+}
+
+// rotate puts the present file aside and begins a new one. If that fails the
+// present one is written on, and it is tried again later.
+func (f *File) rotate() {
+	err := f.putAside()
+	if err == nil {
+		if err = f.Reopen(); err == nil {
+			f.rotateFailed, f.rotateAfter = false, time.Time{}
+			f.archive.clean()
+			return
+		}
+	}
+	f.rotateAfter = f.Now().Add(rotateRetry)
+	if !f.rotateFailed && f.Trouble != nil {
+		f.Trouble(failed("rotate", f.path, unwrap(err)))
+	}
+	f.rotateFailed = true
+}
+
+func unwrap(err error) error {
+	if e, ok := err.(*Error); ok {
+		return e.Err
+	}
+	return err
+}
+
+// putAside gives the file under our name another name, or empties it where no
+// backup is wanted.
+func (f *File) putAside() error {
+	switch {
+	case f.options.Backups < 0:
+		return f.Clear()
+	case f.options.dated():
+		if f.archive == nil {
+			f.archive = newArchive(f.path, &f.options)
+		}
+		return f.archive.add(f.Now)
+	default:
+		return shift(f.path, f.options.Backups)
+	}
+}
+
+// shift renames path to path.1, path.1 to path.2 and so on, as far as there
+// is no gap in the numbers: a rotation that was interrupted left one, and no
+// backup is dropped when it is begun again. The one beyond keep is dropped.
+func shift(path string, keep int) error {
+	gap := 1
+	for gap <= keep && exists(Backup(path, gap)) {
+		gap++
+	}
+	// With no gap up to keep, the last is overwritten.
+	for n := min(gap, keep) - 1; n >= 1; n-- {
+		if err := unix.Rename(Backup(path, n), Backup(path, n+1)); err != nil && err != unix.ENOENT {
+			return err
+		}
+	}
+	err := unix.Rename(path, Backup(path, 1))
+	if err == unix.ENOENT {
+		return nil // somebody else was quicker; begin a new file
+	}
+	return err
+}
+
+func exists(path string) bool {
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == nil
+}
+
+// startPeriod notes when a file that is opened now is to be rotated for its
+// age: its period is that of its last write, so that a daily log which was
+// closed overnight is rotated by the first line of the day.
+func (f *File) startPeriod() {
+	f.period = time.Time{}
+	if f.options.Every <= 0 || !f.Regular() {
+		return
+	}
+	from := f.Now()
+	if f.size > 0 {
+		from = time.Unix(f.open.st.Mtim.Unix())
+	}
+	f.period = nextPeriod(from, f.options.Every)
+}
+
+// nextPeriod is the next full hour, or midnight, after t in local time.
+func nextPeriod(t time.Time, every time.Duration) time.Time {
+	y, m, d := t.Date()
+	if every >= 24*time.Hour {
+		return time.Date(y, m, d+1, 0, 0, 0, 0, t.Location())
+	}
+	return t.Truncate(time.Hour).Add(time.Hour)
+}
+
+// limit gives the size from which on the present file is to be rotated at the
+// next end of a line. A file whose period is over is rotated at once if it ends
+// with one.
+func (f *File) limit() int64 {
+	limit := int64(math.MaxInt64)
+	if !f.mayRotate() {
+		return limit
+	}
+	if f.options.MaxBytes > 0 {
+		limit = f.options.MaxBytes
+	}
+	if f.period.IsZero() || f.Now().Before(f.period) {
+		return limit
+	}
+	if f.size > 0 && f.endsLine() {
+		f.rotate()
+	}
+	if f.size > 0 && f.mayRotate() {
+		return min(limit, f.size)
+	}
+	f.period = nextPeriod(f.Now(), f.options.Every)
+	return limit
+}
