@@ -1,0 +1,94 @@
+package spawn
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// standInName is the first word of a process that this program runs in place
+// of a command that could not be started.
+const standInName = "supd: exec"
+
+// standIn starts this program's own binary where the kernel would not start
+// the command. It goes through the steps one by one and says on its standard
+// error which of them fails. So a failure after the fork is a process with a
+// pid and an exit status, as clients know it, and its reason is in its log.
+func (s *Spawner) standIn(c *Command) (int, error) {
+	job, err := json.Marshal(c)
+	if err != nil {
+		return 0, err
+	}
+	in := *c
+	in.Path = "/proc/self/exe"
+	in.Argv = []string{standInName, string(job)}
+	in.Dir = ""
+	pid, err := forkExec(&in, attributes(&in, false))
+	if err != nil {
+		text, ok := resourceError(c.Name, err)
+		if !ok {
+			text = "unknown error during fork for '" + c.Name + "': " + Errno(err)
+		}
+		return 0, &Error{text, err}
+	}
+	return pid, nil
+}
+
+// Init must be called first thing in main by every program that uses a
+// Spawner. It does not return in a stand-in.
+func Init() {
+	if len(os.Args) != 2 || os.Args[0] != standInName {
+		return
+	}
+	var c Command
+	err := json.Unmarshal([]byte(os.Args[1]), &c)
+	if err == nil {
+		err = become(&c)
+	}
+	fmt.Fprintf(os.Stderr, "supervisor: %v\nsupervisor: child process was not spawned\n", err)
+	os.Exit(127)
+}
+
+// become turns this process into the command; it returns only if a step
+// fails.
+func become(c *Command) error {
+	if c.UID >= 0 && !alreadyUser(c) {
+		if os.Geteuid() != 0 {
+			return fmt.Errorf("couldn't setuid to %d: Can't drop privilege as nonroot user", c.UID)
+		}
+		if err := setUser(c.UID, c.GID, c.Groups); err != nil {
+			return fmt.Errorf("couldn't setuid to %d: %v", c.UID, err)
+		}
+	}
+	if c.Dir != "" {
+		if err := os.Chdir(c.Dir); err != nil {
+			return fmt.Errorf("couldn't chdir to %s: %s", c.Dir, Errno(err))
+		}
+	}
+	err := syscall.Exec(c.Path, c.Argv, c.Env)
+	return fmt.Errorf("couldn't exec %s: %s", c.Argv[0], Errno(err))
+}
+
+// setUser gives up every privilege in favour of a user, and makes sure that
+// they are gone.
+func setUser(uid, gid int, groups []int) error {
+	if err := syscall.Setgroups(groups); err != nil {
+		return fmt.Errorf("Could not set groups of effective user: %w", err)
+	}
+	if err := syscall.Setgid(gid); err != nil {
+		return fmt.Errorf("Could not set group id of effective user: %w", err)
+	}
+	if err := syscall.Setuid(uid); err != nil {
+		return fmt.Errorf("Could not set user id of effective user: %w", err)
+	}
+	if uid != 0 && syscall.Setuid(0) == nil {
+		return fmt.Errorf("Could give up root only in part: %w", unix.EPERM)
+	}
+	return nil
+}
+
+// SetUser makes this whole program run as a user.
+func SetUser(uid, gid int, groups []int) error { return setUser(uid, gid, groups) }
