@@ -53,11 +53,14 @@ type Daemon struct {
 	MinProcs    int
 	NoCleanup   bool
 	ChildLogDir string
-	// User is the text as given ("" if unset), UID what it means.
-	User      string
-	UID, GID  int // -1 if User is unset
-	Directory string
-	StripANSI bool
+	// User is the text as given, UID and GID what it means (-1 if unset).
+	User     string
+	HasUser  bool
+	UID, GID int
+	// Directory is where to change to in the background.
+	Directory    string
+	HasDirectory bool
+	StripANSI    bool
 	// Environment holds only what environment= sets.
 	Environment map[string]string
 	Identifier  string
@@ -83,6 +86,7 @@ type Server struct {
 	// Chown is the text as given; UID and GID are -1 where nothing is to
 	// change.
 	Chown    string
+	HasChown bool
 	UID, GID int
 	// Inet servers: Host is "" for every IPv4 address.
 	Host string
@@ -138,6 +142,7 @@ type Socket struct {
 	// Owner is the text as given ("" if unset); UID and GID are -1 where
 	// nothing is to change.
 	Owner    string
+	HasOwner bool
 	UID, GID int
 	// Mode is -1 for tcp.
 	Mode int
@@ -151,10 +156,16 @@ type Process struct {
 
 	// Command is the text; it is split when the process is started
 	// (see SplitCommand), since one that cannot be split loads all the same.
-	Command   string
-	Directory string // "" inherits the daemon's
-	Umask     int    // -1 inherits the daemon's
-	Priority  int
+	Command string
+	// Directory is the directory to run in; without HasDirectory it is the
+	// daemon's. (An empty one that was set cannot be changed to.)
+	Directory    string
+	HasDirectory bool
+	// Umask is the file mode mask; without HasUmask, and then -1, it is the
+	// daemon's.
+	Umask    int
+	HasUmask bool
+	Priority int
 
 	AutoStart    bool
 	AutoRestart  value.AutoRestart
@@ -169,6 +180,7 @@ type Process struct {
 
 	// User is the text as given ("" if unset); UID is -1 if unset.
 	User     string
+	HasUser  bool
 	UID, GID int
 
 	RedirectStderr bool
@@ -177,7 +189,8 @@ type Process struct {
 	// Environment is [supervisord]'s with the program's on top.
 	Environment map[string]string
 	// ServerURL is serverurl= ("" if unset or AUTO).
-	ServerURL string
+	ServerURL    string
+	HasServerURL bool
 }
 
 // LogKind says where the output of a stream goes.

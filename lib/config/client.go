@@ -1,0 +1,131 @@
+package config
+
+import (
+	"os"
+	"strings"
+)
+
+// Client is what [supervisorctl] says.
+type Client struct {
+	// File is the file it was read from, "" if there is none.
+	File string
+	// ServerURL is http://HOST:PORT or unix://PATH, the path absolute.
+	ServerURL string
+	// HasUsername and HasPassword tell whether these are given.
+	Username, Password       string
+	HasUsername, HasPassword bool
+	Prompt                   string
+	// HistoryFile is absolute, "" for none.
+	HistoryFile string
+}
+
+// ClientOptions say where to find the client's configuration.
+type ClientOptions struct {
+	// File is the configuration file (-c); "" searches for it, and does
+	// without if there is none.
+	File string
+	// Program is how the client was called (argument 0).
+	Program string
+	// Environ is the environment that expressions refer to; nil is the
+	// process's own.
+	Environ []string
+	// Dir is what relative paths are relative to; "" is the current
+	// directory.
+	Dir string
+	// Offline leaves out the check of plug-ins.
+	Offline bool
+}
+
+// LoadClient reads the client's configuration: [supervisorctl] of the main
+// file. Includes are not read. The error is the first problem, a *Problem.
+func LoadClient(o ClientOptions) (*Client, error) {
+	c, problems := CheckClient(o)
+	for _, p := range problems {
+		if p.Severity == SeverityError {
+			return nil, p
+		}
+	}
+	return c, nil
+}
+
+// CheckClient is LoadClient for a checker: it returns all problems.
+func CheckClient(o ClientOptions) (*Client, []*Problem) {
+	if o.Environ == nil {
+		o.Environ = os.Environ()
+	}
+	env := Environ(o.Environ)
+	m := NewMachine(env, o.Dir)
+	file := o.File
+	if file == "" {
+		file = Search(SearchPaths(o.Program), m.Dir)
+	}
+	var doc *Document
+	if file == "" {
+		doc = newDocument()
+	} else {
+		doc = Read(Reading{File: file, Dir: m.Dir, Env: env})
+	}
+	problems := append([]*Problem(nil), doc.Problems...)
+	dec := &Decoder{Doc: doc, Machine: m, Offline: o.Offline, Report: func(p *Problem) { problems = append(problems, p) }}
+	s := doc.Section("supervisorctl")
+	if s == nil && file != "" && len(problems) == 0 {
+		problems = append(problems, &Problem{
+			Code:    CodeNoSupervisorctl,
+			File:    doc.File,
+			Message: "there is no section [supervisorctl]",
+			Hint:    "add a line [supervisorctl]; the client does not read included files",
+		})
+	}
+	v := dec.Values(s, KindSupervisorctl, Names{Env: env, Here: doc.Here})
+	c := &Client{File: doc.File}
+	c.ServerURL = v.Text("serverurl").Text
+	if path, ok := strings.CutPrefix(c.ServerURL, "unix://"); ok {
+		c.ServerURL = "unix://" + m.Absolute(path)
+	}
+	c.Prompt = v.Text("prompt").Text
+	user, password := v.Text("username"), v.Text("password")
+	c.Username, c.HasUsername = user.Text, user.Set
+	c.Password, c.HasPassword = password.Text, password.Set
+	if history := v.Text("history_file"); history.Text != "" {
+		c.HistoryFile = m.Absolute(history.Text)
+	}
+	dec.ctlPlugins(env)
+	return c, problems
+}
+
+// ctlPlugins reads the sections of client plug-ins, none of which can be
+// loaded.
+func (d *Decoder) ctlPlugins(env map[string]string) {
+	for _, s := range d.Doc.Sections {
+		if k, ok := KindOf(s.Name); !ok || k != KindCtlPlugin {
+			continue
+		}
+		v := d.Values(s, KindCtlPlugin, Names{Env: env})
+		t := v.Text(CtlFactoryKey)
+		switch {
+		case !t.Set:
+			v.Missing(CodeFactoryMissing, CtlFactoryKey)
+			continue
+		case !d.Offline:
+			v.Fail(CodeUnknownPlugin, CtlFactoryKey, t,
+				"cannot load "+t.Text+": plug-ins written in Python cannot be loaded", "remove the section")
+		}
+		for _, e := range s.All() {
+			if e.Key != CtlFactoryKey {
+				v.Free(e)
+			}
+		}
+	}
+}
+
+// Environ makes a table of NAME=value words; the first of a name counts.
+func Environ(words []string) map[string]string {
+	env := make(map[string]string, len(words))
+	for _, word := range words {
+		name, val, ok := strings.Cut(word, "=")
+		if _, known := env[name]; ok && !known {
+			env[name] = val
+		}
+	}
+	return env
+}

@@ -1,0 +1,149 @@
+package plan
+
+import (
+	"regexp"
+	"strings"
+	"sync"
+
+	"sup/lib/config"
+	"sup/lib/value"
+)
+
+// servers reads the sections of servers, those on TCP first.
+func (l *loader) servers() {
+	for _, s := range l.sectionsOf(config.KindInetServer) {
+		v := l.dec.Values(s, config.KindInetServer, l.names())
+		srv := newServer(s)
+		l.auth(v, &srv)
+		t := v.Text("port")
+		if !t.Set {
+			v.Missing("port-missing", "port")
+		} else if host, port, err := value.ParseInet(t.Text); err != nil {
+			hint := ""
+			if e, ok := err.(*value.Error); ok {
+				hint = e.Hint
+			}
+			v.Fail("bad-port", "port", t, err.Error(), hint)
+		} else {
+			srv.Host, srv.Port = host, port
+		}
+		l.plan.Servers = append(l.plan.Servers, srv)
+	}
+	for _, s := range l.sectionsOf(config.KindUnixServer) {
+		v := l.dec.Values(s, config.KindUnixServer, l.names())
+		srv := newServer(s)
+		srv.Unix = true
+		t := v.Text("file")
+		if !t.Set {
+			v.Missing("file-missing", "file")
+		} else {
+			srv.Path = l.machine.Absolute(value.Trim(t.Text))
+		}
+		l.auth(v, &srv)
+		var chown config.Text
+		chown, srv.UID, srv.GID = v.Owner("bad-chown", "chown")
+		srv.Chown, srv.HasChown = chown.Text, chown.Set
+		mode := v.Text("chmod")
+		n, err := value.ParseOctal(mode.Text)
+		if err != nil {
+			v.Fail("bad-chmod", "chmod", mode, err.Error(), "write for example 0700")
+		}
+		srv.Chmod = n
+		l.plan.Servers = append(l.plan.Servers, srv)
+	}
+	l.plan.ServerURL = l.serverURL()
+}
+
+func newServer(s *config.Section) Server {
+	_, name, named := strings.Cut(s.Name, ":")
+	return Server{Name: name, Named: named, Section: s.Name, UID: -1, GID: -1}
+}
+
+// auth reads user name and password: both or neither.
+func (l *loader) auth(v *config.Values, srv *Server) {
+	user, password := v.Text("username"), v.Text("password")
+	if user.Set != password.Set {
+		given, missing := "username", "password"
+		t := user
+		if password.Set {
+			given, missing, t = missing, given, password
+		}
+		v.Fail("incomplete-authentication", given, t, "there is a "+given+" without a "+missing, "add "+missing+" = …")
+	}
+	srv.HasAuth = user.Set && password.Set
+	srv.Username, srv.Password = user.Text, password.Text
+}
+
+// serverURL is the address that programs are told: the first Unix server,
+// else the last on TCP.
+func (l *loader) serverURL() string {
+	url := ""
+	for _, s := range l.plan.Servers {
+		if s.Unix {
+			return "unix://" + s.Path
+		}
+		host := s.Host
+		if host == "" {
+			host = "localhost"
+		}
+		url = "http://" + host + ":" + value.FormatInt(int64(s.Port))
+	}
+	return url
+}
+
+// rpcInterfaces reads the sections of RPC interfaces.
+func (l *loader) rpcInterfaces() {
+	for _, s := range l.sectionsOf(config.KindRPCInterface) {
+		v := l.dec.Values(s, config.KindRPCInterface, l.names())
+		r := RPCInterface{Name: afterColon(s.Name), Options: make(map[string]string)}
+		t := v.Text(config.FactoryKey)
+		if !t.Set {
+			v.Missing(config.CodeFactoryMissing, config.FactoryKey)
+			continue
+		}
+		r.Factory = t.Text
+		r.Known = plugin(t.Text) == config.MainRPCFactory
+		if !r.Known {
+			l.unknownPlugin(v, config.FactoryKey, t, "the methods of "+t.Text+" will not be there", config.MainRPCFactory)
+		}
+		for _, e := range s.All() {
+			if e.Key != config.FactoryKey {
+				r.Options[e.Key] = v.Free(e)
+			}
+		}
+		l.plan.RPCInterfaces = append(l.plan.RPCInterfaces, r)
+	}
+}
+
+// unknownPlugin reports a plug-in that is not built in: plug-ins of Supervisor
+// are written in Python and cannot be loaded.
+func (l *loader) unknownPlugin(v *config.Values, key string, t config.Text, lost, known string) {
+	if l.opts.Offline {
+		return
+	}
+	p := v.Problem(config.CodeUnknownPlugin, key, t,
+		"cannot load "+t.Text+": plug-ins written in Python cannot be loaded", "the one that is built in is "+known)
+	if l.opts.AnyPlugin {
+		p.Severity = config.SeverityWarning
+		p.Message += "; " + lost
+	}
+	l.report(p)
+}
+
+// pluginForm is how a plug-in is named: a module and what is in it, perhaps
+// with blanks around, perhaps with extras in brackets that mean nothing.
+var pluginForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([\w.]+)\s*:\s*([\w.]+)\s*(\[.*\])?\s*$`)
+})
+
+// plugin returns the plain form of a plug-in's name.
+func plugin(name string) string {
+	if name == config.MainRPCFactory || name == config.DefaultResultHandler {
+		return name
+	}
+	m := pluginForm().FindStringSubmatch(value.Trim(name))
+	if m == nil {
+		return name
+	}
+	return m[1] + ":" + m[2]
+}
