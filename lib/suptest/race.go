@@ -1,0 +1,5 @@
+//go:build race
+
+package suptest
+
+const raceDetector = true
