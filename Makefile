@@ -1,0 +1,65 @@
+# sup: build, test and install the five tools.
+#
+#   make run      build supd and run it on a demo configuration
+#   make test     every test, with the race detector
+#   make check    what must hold before a change lands: format, vet, staticcheck, builds, tests
+
+MODULES = lib supconf supctl supd suplog suptail
+TOOLS   = supconf supctl supd suplog suptail
+
+VERSION := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//')
+ifeq ($(VERSION),)
+VERSION := 0.1.0
+endif
+
+GO      ?= go
+LDFLAGS  = -s -w -X sup/lib/cli.Version=$(VERSION)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BINDIR   = $(DESTDIR)$(PREFIX)/bin
+MANDIR   = $(DESTDIR)$(PREFIX)/share/man
+
+.PHONY: all build run test fuzz check bench install uninstall clean help
+
+all: build
+
+build: ## build the five tools into bin/ (static, without paths of this machine)
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./supconf ./supctl ./supd ./suplog ./suptail
+
+run: build ## build and run supd on a demo configuration in a temporary directory
+	./bin/supd --demo
+
+test: build ## run every test with the race detector
+	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && $(GO) test -race ./...); done
+
+FUZZTIME ?= 30s
+fuzz: ## run every fuzz target for FUZZTIME each
+	@set -e; for m in $(MODULES); do (cd $$m && for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done); done
+
+check: ## what must hold before a change lands
+	./.ci/run
+
+bench: build ## the project's own measurements
+	@set -e; for m in $(MODULES); do (cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...); done
+
+install: build ## install tools and manual pages below DESTDIR/PREFIX, with Supervisor's names as links
+	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man8
+	install -m 755 $(addprefix bin/,$(TOOLS)) $(BINDIR)
+	ln -sf supd $(BINDIR)/supervisord
+	ln -sf supctl $(BINDIR)/supervisorctl
+	ln -sf supconf $(BINDIR)/echo_supervisord_conf
+	install -m 644 supconf/supconf.1 supctl/supctl.1 suplog/suplog.1 suptail/suptail.1 $(MANDIR)/man1
+	install -m 644 supd/supd.8 $(MANDIR)/man8
+
+uninstall: ## remove what install has put there
+	rm -f $(addprefix $(BINDIR)/,$(TOOLS) supervisord supervisorctl echo_supervisord_conf)
+	rm -f $(addprefix $(MANDIR)/man1/,supconf.1 supctl.1 suplog.1 suptail.1) $(MANDIR)/man8/supd.8
+
+clean: ## remove what build has made
+	rm -rf bin
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' $(MAKEFILE_LIST) | expand -t 14

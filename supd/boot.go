@@ -1,0 +1,309 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/cli"
+	"sup/lib/plan"
+	"sup/supd/internal/activity"
+	"sup/supd/internal/daemon"
+	"sup/supd/internal/fcgi"
+	"sup/supd/internal/server"
+)
+
+// run is supd from its command line to its exit status: 0 after an orderly
+// end, 2 if it could not begin, 1 if it had to leave something behind.
+func run(args []string, stdout, stderr io.Writer) int {
+	prog := filepath.Base(args[0])
+	if len(args) == 2 && args[1] == demoFlag {
+		return demo(args[0], stdout, stderr)
+	}
+	parsed, err := plan.ParseDaemonArgs(args[1:])
+	if err != nil {
+		return usageError(stderr, prog, err)
+	}
+	switch {
+	case parsed.Help:
+		io.WriteString(stdout, usage(prog))
+		return 0
+	case parsed.Version:
+		fmt.Fprintln(stdout, cli.FullVersion())
+		return 0
+	}
+	load := func() (*plan.Plan, error) {
+		return plan.Load(plan.Options{File: parsed.File, Program: args[0], Overrides: parsed.Overrides, AnyPlugin: true})
+	}
+	p, err := load()
+	if err != nil {
+		return usageError(stderr, prog, err)
+	}
+	toBe, detached := daemonToBe()
+	if !p.Daemon.NoDaemon && !detached {
+		return launch(args, stderr)
+	}
+	return boot(&start{prog: prog, plan: p, load: load, detacher: toBe, stdout: stdout, stderr: stderr})
+}
+
+// start is what the steps of starting up share.
+type start struct {
+	prog     string
+	plan     *plan.Plan
+	load     func() (*plan.Plan, error)
+	detacher *detacher // nil in the foreground
+	stdout   io.Writer
+	stderr   io.Writer
+
+	log     *activity.Log
+	servers *server.Server
+	signals chan os.Signal
+	daemon  *daemon.Daemon
+}
+
+// boot takes the steps of Supervisor's start in their order, so that every
+// error up to and including the sockets shows where the command was typed.
+func boot(s *start) int {
+	p := s.plan
+	privileges, err := dropPrivileges(&p.Daemon)
+	if err != nil {
+		return usageError(s.stderr, s.prog, err)
+	}
+	limits, err := raiseLimits(&p.Daemon)
+	if err != nil {
+		return usageError(s.stderr, s.prog, err)
+	}
+	sink, err := openActivityLog(&p.Daemon)
+	if err != nil {
+		return usageError(s.stderr, s.prog, err)
+	}
+	s.log = activity.New(activity.ParseLevel(p.Daemon.LogLevel))
+	if err := s.probeSockets(); err != nil {
+		fmt.Fprintf(s.stderr, "Error: %v\n", err)
+		return 1
+	}
+	s.servers, err = server.Open(p.Servers, serverOptions(p, s.stderr))
+	if err != nil {
+		return usageError(s.stderr, s.prog, err)
+	}
+	s.signals = catchSignals()
+	console := s.console(&p.Daemon)
+	if s.detacher != nil {
+		unix.Umask(p.Daemon.Umask)
+		s.log.Print(activity.Info, "daemonizing the supervisord process")
+		if dir := p.Daemon.Directory; dir != "" {
+			if err := os.Chdir(dir); err != nil {
+				s.log.Print(activity.Critical, fmt.Sprintf("can't chdir into %q: %v", dir, err))
+			} else {
+				s.log.Print(activity.Info, "set current directory: '"+dir+"'")
+			}
+		}
+		if err := s.detacher.detach(); err != nil {
+			return usageError(s.stderr, s.prog, err)
+		}
+	}
+	s.log.Start(sink, console)
+	s.preliminaries(privileges, limits)
+	return s.supervise()
+}
+
+// probeSockets finds out whether the sockets of FastCGI programs can be made.
+func (s *start) probeSockets() error {
+	for _, g := range s.plan.Groups {
+		if g.Socket == nil {
+			continue
+		}
+		lines, err := daemon.ProbeSocket(fcgi.New(*g.Socket))
+		for _, line := range lines {
+			s.log.Print(activity.Info, line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// console is where the activity log is copied to: standard output in the
+// foreground, unless it is silent or the log goes there anyway.
+func (s *start) console(cfg *plan.Daemon) io.Writer {
+	if s.detacher != nil || cfg.Silent || isStdout(cfg.Logfile) {
+		return nil
+	}
+	return s.stdout
+}
+
+// isStdout tells whether a log file is our standard output.
+func isStdout(path string) bool {
+	file, err := os.Stat(path)
+	if err != nil || file.Mode().IsRegular() && path[0] == '/' && filepath.Dir(path) != "/dev" && filepath.Dir(path) != "/dev/fd" {
+		return false
+	}
+	out, err := os.Stdout.Stat()
+	return err == nil && os.SameFile(file, out)
+}
+
+// preliminaries are the lines before the first one about programs.
+func (s *start) preliminaries(privileges string, limits []string) {
+	p := s.plan
+	if privileges != "" {
+		s.log.Print(activity.Info, privileges)
+	} else if os.Geteuid() == 0 {
+		s.log.Print(activity.Critical, "supd runs as root and so will every program without user=; if that is what you want, say user=root in [supervisord]")
+	}
+	for _, line := range limits {
+		s.log.Print(activity.Info, line)
+	}
+	s.announcePlan(p)
+}
+
+// announcePlan says what there is to say about a configuration once the log is
+// open.
+func (s *start) announcePlan(p *plan.Plan) {
+	if len(p.Files) > 1 {
+		for _, file := range p.Files[1:] {
+			s.log.Print(activity.Info, fmt.Sprintf("Included extra file %q during parsing", file))
+		}
+	}
+	for _, w := range p.Warnings {
+		s.log.Print(activity.Warn, w.Message)
+	}
+	for _, i := range p.RPCInterfaces {
+		if i.Known {
+			s.log.Print(activity.Info, "RPC interface '"+i.Name+"' initialized")
+		} else {
+			s.log.Print(activity.Warn, fmt.Sprintf("[rpcinterface:%s] asks for %s, which is Python code and cannot be loaded; its methods are not there", i.Name, i.Factory))
+		}
+	}
+	for _, srv := range server.Unprotected(p.Servers) {
+		s.log.Print(activity.Critical, "Server '"+srv.Section+"' running without any HTTP authentication checking")
+	}
+	s.log.Print(activity.Info, fmt.Sprintf("supervisord started with pid %d", os.Getpid()))
+}
+
+// supervise runs the daemon until it ends, and cleans up behind it.
+func (s *start) supervise() int {
+	p := s.plan
+	cleanAutoLogs(&p.Daemon)
+	pidfile := p.Daemon.Pidfile
+	if err := writePidfile(pidfile); err != nil {
+		s.log.Print(activity.Critical, "could not write pidfile "+pidfile)
+		s.log.Print(activity.Debug, err.Error())
+		pidfile = ""
+	}
+	suplog, err := findSuplog()
+	if err != nil {
+		s.log.Print(activity.Critical, err.Error())
+	}
+	d := daemon.New(daemon.Options{
+		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
+		Signals: s.signals, Suplog: suplog,
+	})
+	s.daemon = d
+	s.servers.Serve(d, s.log)
+	status := d.Run(context.Background())
+
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	s.servers.Close(ctx)
+	if pidfile != "" {
+		removePidfile(pidfile)
+	}
+	s.log.Close(2 * time.Second)
+	return status
+}
+
+// reopen makes the activity log and the servers follow a new configuration
+// after a restart by SIGHUP, when every program has stopped.
+func (s *start) reopen(p *plan.Plan) error {
+	var problems []error
+	if p.Daemon.Logfile != s.plan.Daemon.Logfile || p.Daemon.LogfileMaxBytes != s.plan.Daemon.LogfileMaxBytes ||
+		p.Daemon.LogfileBackups != s.plan.Daemon.LogfileBackups {
+		sink, err := openActivityLog(&p.Daemon)
+		if err != nil {
+			problems = append(problems, err)
+		} else {
+			s.log.Replace(sink)
+		}
+	} else if err := s.log.Do(activity.Sink.Reopen); err != nil {
+		problems = append(problems, err)
+	}
+	if err := s.reopenServers(p); err != nil {
+		problems = append(problems, err)
+	}
+	cleanAutoLogs(&p.Daemon)
+	s.plan = p
+	s.announcePlan(p)
+	return errors.Join(problems...)
+}
+
+// reopenServers goes over to the servers of a new configuration. Sockets that
+// both have stay open, so that no client is refused.
+func (s *start) reopenServers(p *plan.Plan) error {
+	files, err := s.servers.Files()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	opts := serverOptions(p, s.stderr)
+	opts.Inherited = files
+	next, err := server.Open(p.Servers, opts)
+	if err != nil {
+		return fmt.Errorf("the servers stay as they were: %w", err)
+	}
+	old := s.servers
+	s.servers = next
+	next.Serve(s.daemon, s.log)
+	for _, conf := range s.plan.Servers {
+		stays := slices.ContainsFunc(p.Servers, func(c plan.Server) bool { return server.Address(c) == server.Address(conf) })
+		if conf.Unix && !stays {
+			_ = os.Remove(conf.Path)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	go func() {
+		defer cancel()
+		_ = old.Abandon(ctx)
+	}()
+	return nil
+}
+
+// catchSignals takes over every signal that means something to us, and SIGPIPE,
+// which must not end a daemon whose standard output has gone. They are caught,
+// not ignored: what is ignored would stay so in programs.
+func catchSignals() chan os.Signal {
+	signals := make(chan os.Signal, 256)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR2, syscall.SIGCHLD)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGUSR1)
+	return signals
+}
+
+// findSuplog finds the log process's binary: beside our own, else in PATH.
+func findSuplog() (string, error) {
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), "suplog")
+		if unix.Access(beside, unix.X_OK) == nil {
+			return beside, nil
+		}
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		file := filepath.Join(dir, "suplog")
+		if fi, err := os.Stat(file); err == nil && fi.Mode().IsRegular() && unix.Access(file, unix.X_OK) == nil {
+			return file, nil
+		}
+	}
+	return "", errors.New("cannot find suplog, neither beside supd nor in PATH; programs block once their pipes are full; hint: install suplog beside supd")
+}

@@ -1,0 +1,232 @@
+// Package daemon is the one owner of supd's live state: groups, processes,
+// event listeners, deadlines, the callers that wait for an answer, and the
+// state of the daemon itself.
+//
+// One goroutine, the loop in [Daemon.Run], holds all of it. Everything reaches
+// it as a message: a function that it runs between two others. So nothing here
+// needs a lock, and what is handed out is a copy. The loop never waits: what
+// may take long (fork, opening files, the log process, the disk) happens in
+// other goroutines, which post what came of it.
+//
+// The way of a start, to find one's way around: requests.go asks the state
+// machine of lib/process; proc.go carries out its effects; logs.go has the
+// program's log opened; spawner.go makes the process; reap.go sees its end.
+package daemon
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"sup/lib/plan"
+	"sup/lib/process"
+	"sup/lib/rpc"
+	"sup/supd/internal/activity"
+)
+
+// Mood is what the daemon itself is about.
+type Mood int
+
+// The numbers are those of getState.
+const (
+	MoodRunning    Mood = 1
+	MoodRestarting Mood = 0
+	MoodShutdown   Mood = -1
+)
+
+// Options is what a daemon is made of.
+type Options struct {
+	// Plan is the configuration to begin with.
+	Plan *plan.Plan
+	// Reload reads the configuration anew. It is called from goroutines other
+	// than the loop.
+	Reload func() (*plan.Plan, error)
+	// Reopen makes listeners and the activity log follow a new plan after a
+	// restart by SIGHUP. It is called from goroutines other than the loop.
+	Reopen func(*plan.Plan) error
+	Log    *activity.Log
+	// Signals delivers the signals that were sent to the daemon.
+	Signals <-chan os.Signal
+	// Suplog is the path of the log process's binary.
+	Suplog string
+	// Ready, if set, is called once by the loop when every process that is
+	// due at start has been asked to start.
+	Ready func()
+}
+
+// Daemon is a running supd. Its exported methods, but for Run, may be called
+// from any goroutine.
+type Daemon struct {
+	opts Options
+	log  *activity.Log
+	mail chan func()
+	done chan struct{}
+	ctx  context.Context // of Run
+
+	// All below belongs to the loop.
+
+	epoch  time.Time
+	timers timers
+	mood   Mood
+	// plan is the one that was read last; groups run entries of it or of an
+	// earlier one.
+	plan     *plan.Plan
+	groups   map[string]*group
+	order    []*group         // by priority, then name
+	listing  []*proc          // by group name, then process name
+	children map[int]*proc    // by pid, until the end was seen
+	starts   []*proc          // asked to start, in order, waiting for their logs
+	spawns   *queue[spawnJob] // to the spawner
+	inFlight int              // spawns whose pid is not known yet
+	early    map[int]earlyExit
+	logs     *logPlane
+	events   *dispatcher
+	leaving  *departure // set while shutting down or restarting
+	pending  []func()   // to run before the next message
+	finished bool
+	status   int
+	// limitsRaised is set once minfds= has been seen to.
+	limitsRaised bool
+}
+
+// New makes a daemon; nothing happens before Run.
+func New(opts Options) *Daemon {
+	d := &Daemon{
+		opts: opts, log: opts.Log,
+		mail: make(chan func(), 1024), done: make(chan struct{}),
+		epoch: time.Now(), mood: MoodRunning, plan: opts.Plan,
+		groups: map[string]*group{}, children: map[int]*proc{}, early: map[int]earlyExit{},
+		spawns: newQueue[spawnJob](),
+	}
+	d.logs = newLogPlane(d)
+	d.events = newDispatcher(d)
+	return d
+}
+
+// Run supervises until the daemon has been asked to end and every process is
+// gone. The result is the exit status for the daemon.
+func (d *Daemon) Run(ctx context.Context) int {
+	defer close(d.done)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d.ctx = ctx
+	go runSpawner(ctx, d)
+	d.logs.start()
+	d.begin()
+	if d.opts.Ready != nil {
+		d.opts.Ready()
+	}
+
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for d.settle(); !d.finished; d.settle() {
+		if at, ok := d.timers.next(); ok {
+			timer.Reset(max(at-d.now(), 0))
+		} else {
+			timer.Stop()
+		}
+		select {
+		case f := <-d.mail:
+			f()
+		case sig := <-d.opts.Signals:
+			d.signal(sig)
+		case <-timer.C:
+			// What has ended is seen before what has become due, so that an
+			// end before startsecs is never taken for a success.
+			d.reap()
+			d.timers.run(d.now())
+		}
+	}
+	d.logs.stop()
+	return d.status
+}
+
+// settle runs what was left to be done after the message before.
+func (d *Daemon) settle() {
+	for len(d.pending) > 0 && !d.finished {
+		f := d.pending[0]
+		d.pending = d.pending[1:]
+		f()
+	}
+}
+
+// soon runs f on the loop after what it is doing now, and before anything
+// else.
+func (d *Daemon) soon(f func()) { d.pending = append(d.pending, f) }
+
+// begin activates every group of the plan and starts what is to be started.
+func (d *Daemon) begin() {
+	for i := range d.plan.Groups {
+		d.addGroup(&d.plan.Groups[i])
+	}
+	d.events.announceState(MoodRunning)
+	d.autostart(d.order)
+}
+
+// now is monotonic time since the daemon was made.
+func (d *Daemon) now() time.Duration { return time.Since(d.epoch) }
+
+// turn is the present moment, as the state machine wants it.
+func (d *Daemon) turn() process.Turn {
+	return process.Turn{Now: d.now(), Unix: time.Now().Unix(), NoStarts: d.mood != MoodRunning}
+}
+
+// post hands a message to the loop. It may be called from any goroutine but
+// the loop itself.
+func (d *Daemon) post(f func()) {
+	select {
+	case d.mail <- f:
+	case <-d.done:
+	}
+}
+
+// errShutdown is what clients get while the daemon goes down or restarts.
+var errShutdown = rpc.NewFault(rpc.ShutdownState, "")
+
+// ask runs f on the loop and waits until it has returned.
+func (d *Daemon) ask(ctx context.Context, f func()) error {
+	ran := make(chan struct{})
+	select {
+	case d.mail <- func() { f(); close(ran) }:
+	case <-d.done:
+		return errShutdown
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-ran:
+		return nil
+	case <-d.done:
+		return errShutdown
+	}
+}
+
+// call runs f on the loop; f, or something that it has left with the loop,
+// answers later by calling reply once.
+func call[T any](ctx context.Context, d *Daemon, f func(reply func(T, error))) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	d.post(func() { f(func(v T, err error) { answers <- answer{v, err} }) })
+	select {
+	case a := <-answers:
+		return a.value, a.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	case <-d.done:
+		// The answer may have been the last thing the loop did.
+		select {
+		case a := <-answers:
+			return a.value, a.err
+		default:
+		}
+		var none T
+		return none, errShutdown
+	}
+}
+
+// Done is closed when the loop has ended.
+func (d *Daemon) Done() <-chan struct{} { return d.done }

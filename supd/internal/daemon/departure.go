@@ -1,0 +1,289 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"sup/lib/plan"
+	"sup/lib/process"
+	"sup/lib/spawn"
+	"sup/supd/internal/activity"
+)
+
+// departure is a shutdown, or a restart by SIGHUP, on its way: groups are
+// stopped in the reverse order of their start, those of one priority together,
+// the next ones when these are gone.
+type departure struct {
+	groups []*group // still to be stopped, by priority
+	batch  []*group // being stopped
+	// next is the configuration to go on with after a restart.
+	next   *plan.Plan
+	report *timer
+	stuck  *timer
+	// lastWords ends the time that listeners are given to take what waits for
+	// them before they are stopped; nil before it has begun.
+	lastWords *timer
+	over      bool // that time is over
+}
+
+// killPatience is how long processes have to go after SIGKILL.
+const killPatience = 10 * time.Second
+
+// lastWordsPatience is how long listeners have for that.
+const lastWordsPatience = 500 * time.Millisecond
+
+// signal handles a signal to the daemon.
+func (d *Daemon) signal(sig os.Signal) {
+	s, ok := sig.(syscall.Signal)
+	if !ok {
+		return
+	}
+	switch s {
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
+		d.log.Print(activity.Warn, "received "+signalName(s)+" indicating exit request")
+		d.shutdown()
+	case syscall.SIGHUP:
+		if d.mood == MoodShutdown {
+			d.log.Print(activity.Warn, "ignored SIGHUP indicating restart request (shutdown in progress)")
+			return
+		}
+		d.log.Print(activity.Warn, "received SIGHUP indicating restart request")
+		d.restart()
+	case syscall.SIGUSR2:
+		d.log.Print(activity.Info, "received SIGUSR2 indicating log reopen request")
+		d.reopenLogs()
+	case syscall.SIGCHLD:
+		d.log.Print(activity.Debug, "received SIGCHLD indicating a child quit")
+		d.reap()
+	}
+}
+
+// Shutdown begins to end the daemon.
+func (d *Daemon) Shutdown(ctx context.Context) error {
+	var fault error
+	err := d.ask(ctx, func() {
+		if fault = d.shuttingDown(); fault == nil {
+			d.shutdown()
+		}
+	})
+	return cmp.Or(err, fault)
+}
+
+// Restart begins to stop everything and to start anew with the configuration
+// read afresh. A configuration that cannot be read changes nothing.
+func (d *Daemon) Restart(ctx context.Context) error {
+	var fault error
+	err := d.ask(ctx, func() {
+		if fault = d.shuttingDown(); fault == nil {
+			d.restart()
+		}
+	})
+	return cmp.Or(err, fault)
+}
+
+// shutdown begins the end, or turns a restart into one.
+func (d *Daemon) shutdown() {
+	if d.mood == MoodShutdown {
+		return
+	}
+	d.mood = MoodShutdown
+	if d.leaving == nil {
+		d.depart(nil)
+		return
+	}
+	d.leaving.next = nil
+	d.progress()
+}
+
+// restart reads the configuration, and if that can be done, stops everything
+// to go on with it.
+func (d *Daemon) restart() {
+	if d.mood != MoodRunning {
+		return
+	}
+	go func() {
+		next, err := d.opts.Reload()
+		d.post(func() {
+			if err != nil {
+				d.log.Print(activity.Error, "cannot restart, everything goes on as it is: "+err.Error())
+				return
+			}
+			if d.mood != MoodRunning {
+				return
+			}
+			d.mood = MoodRestarting
+			d.depart(next)
+		})
+	}()
+}
+
+func (d *Daemon) depart(next *plan.Plan) {
+	d.events.announceState(d.mood)
+	l := &departure{groups: slices.Clone(d.order), next: next}
+	l.report = newTimer(d.reportWaiting)
+	d.leaving = l
+	d.progress()
+}
+
+// progress takes a departure as far as it goes now. It is called whenever
+// something has changed.
+func (d *Daemon) progress() {
+	l := d.leaving
+	if l == nil || d.finished {
+		return
+	}
+	for {
+		if slices.ContainsFunc(l.batch, func(g *group) bool { return len(g.unstopped()) > 0 }) {
+			return
+		}
+		l.batch = nil
+		if len(l.groups) == 0 {
+			d.departed()
+			return
+		}
+		if !d.takeBatch() {
+			return
+		}
+	}
+}
+
+// takeBatch takes the groups of the highest priority left and stops them. It
+// reports false if it has to wait first.
+func (d *Daemon) takeBatch() bool {
+	l := d.leaving
+	last := l.groups[len(l.groups)-1].cfg.Priority
+	first := slices.IndexFunc(l.groups, func(g *group) bool { return g.cfg.Priority == last })
+	batch := l.groups[first:]
+	if !l.over && slices.ContainsFunc(batch, (*group).busy) {
+		// Its listeners have not yet taken all that happened.
+		if l.lastWords == nil {
+			l.lastWords = d.after(lastWordsPatience, func() {
+				l.over = true
+				d.progress()
+			})
+		}
+		return false
+	}
+	l.groups = l.groups[:first]
+	l.batch = batch
+	for _, g := range slices.Backward(batch) {
+		for _, p := range slices.Backward(g.procs) {
+			switch p.m.State {
+			case process.Running, process.Starting:
+				d.soon(func() { p.apply(process.Stop{}) })
+			case process.Backoff:
+				d.soon(func() { p.apply(process.GiveUp{}) })
+			}
+		}
+	}
+	if l.report.index < 0 {
+		d.soon(d.reportWaiting)
+	}
+	if l.stuck != nil {
+		d.timers.clear(l.stuck)
+	}
+	patience := time.Duration(0)
+	for _, g := range batch {
+		for _, p := range g.procs {
+			patience = max(patience, p.spec.StopWait)
+		}
+	}
+	l.stuck = d.after(patience+killPatience, d.stillAlive)
+	return true
+}
+
+// reportWaiting says whose end is awaited, at once and then every 3 seconds.
+func (d *Daemon) reportWaiting() {
+	l := d.leaving
+	if l == nil {
+		return
+	}
+	var names []string
+	for _, g := range d.order {
+		for _, p := range g.unstopped() {
+			names = append(names, p.cfg.Name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	d.log.Print(activity.Info, "waiting for "+strings.Join(names, ", ")+" to die")
+	d.timers.set(l.report, d.now()+3*time.Second)
+}
+
+// departed goes on when the last process is gone: to the end, or to the new
+// configuration.
+func (d *Daemon) departed() {
+	l := d.leaving
+	for _, t := range []*timer{l.report, l.stuck, l.lastWords} {
+		if t != nil {
+			d.timers.clear(t)
+		}
+	}
+	if l.next == nil {
+		d.finished = true
+		return
+	}
+	d.leaving = nil
+	for _, g := range slices.Clone(d.order) {
+		for _, p := range g.procs {
+			p.closeStreams()
+		}
+		d.events.closePool(g)
+		delete(d.groups, g.name())
+	}
+	d.sortGroups()
+	next := l.next
+	go func() {
+		// Listeners and the activity log are opened anew outside the loop;
+		// clients that come meanwhile are told of the restart.
+		err := d.opts.Reopen(next)
+		d.post(func() {
+			if err != nil {
+				d.log.Print(activity.Critical, err.Error())
+			}
+			d.resume(next)
+		})
+	}()
+}
+
+// resume starts anew with a configuration, as the daemon does at first.
+func (d *Daemon) resume(next *plan.Plan) {
+	if d.mood == MoodShutdown {
+		d.depart(nil)
+		return
+	}
+	d.plan = next
+	d.mood = MoodRunning
+	d.events.hub.Identifier = next.Daemon.Identifier
+	d.log.SetLevel(activity.ParseLevel(next.Daemon.LogLevel))
+	d.events.hub.Debug = d.log.Enabled(activity.Debug)
+	d.begin()
+}
+
+func signalName(s syscall.Signal) string {
+	switch s {
+	case syscall.SIGTERM:
+		return "SIGTERM"
+	case syscall.SIGINT:
+		return "SIGINT"
+	}
+	return "SIGQUIT"
+}
+
+// stillAlive tells of processes that survived SIGKILL; there is nothing more
+// to be done about them.
+func (d *Daemon) stillAlive() {
+	for _, g := range d.order {
+		for _, p := range g.unstopped() {
+			d.log.Print(activity.Critical, p.fullName()+" still alive (state "+spawn.KernelState(p.m.PID)+")")
+		}
+	}
+	d.status = 1
+	d.finished = true
+}

@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"sup/lib/event"
+	"sup/lib/plan"
+	"sup/lib/process"
+	"sup/supd/internal/fcgi"
+)
+
+// group is an active process group.
+type group struct {
+	cfg    *plan.Group
+	procs  []*proc      // by priority, equal ones in the order of the plan
+	pool   *event.Pool  // event listeners only
+	socket *fcgi.Socket // FastCGI programs only
+}
+
+func (g *group) name() string { return g.cfg.Name }
+
+// addGroup activates a group, unless one of its name is active. Its processes
+// are not started.
+func (d *Daemon) addGroup(cfg *plan.Group) bool {
+	if d.groups[cfg.Name] != nil {
+		return false
+	}
+	g := &group{cfg: cfg}
+	if cfg.Socket != nil {
+		g.socket = fcgi.New(*cfg.Socket)
+	}
+	for i := range cfg.Processes {
+		p := newProc(d, g, &cfg.Processes[i])
+		// Of two processes of one name the last is the one.
+		if at := slices.IndexFunc(g.procs, func(q *proc) bool { return q.cfg.Name == p.cfg.Name }); at >= 0 {
+			g.procs[at] = p
+			continue
+		}
+		g.procs = append(g.procs, p)
+	}
+	slices.SortStableFunc(g.procs, func(a, b *proc) int { return cmp.Compare(a.cfg.Priority, b.cfg.Priority) })
+	for _, p := range g.procs {
+		p.openStreams()
+	}
+	d.groups[cfg.Name] = g
+	d.sortGroups()
+	d.events.groupAdded(g)
+	return true
+}
+
+// removeGroup forgets a group whose processes have all stopped.
+func (d *Daemon) removeGroup(g *group) {
+	for _, p := range g.procs {
+		p.closeStreams()
+	}
+	d.events.groupRemoved(g)
+	delete(d.groups, g.name())
+	d.sortGroups()
+}
+
+// sortGroups makes order and listing anew.
+func (d *Daemon) sortGroups() {
+	d.order = d.order[:0]
+	d.listing = d.listing[:0]
+	for _, g := range d.groups {
+		d.order = append(d.order, g)
+		d.listing = append(d.listing, g.procs...)
+	}
+	slices.SortFunc(d.order, func(a, b *group) int {
+		return cmp.Or(cmp.Compare(a.cfg.Priority, b.cfg.Priority), strings.Compare(a.name(), b.name()))
+	})
+	slices.SortFunc(d.listing, func(a, b *proc) int {
+		return cmp.Or(strings.Compare(a.group.name(), b.group.name()), strings.Compare(a.cfg.Name, b.cfg.Name))
+	})
+}
+
+// autostart starts what is to run by itself and never has.
+func (d *Daemon) autostart(groups []*group) {
+	for _, g := range groups {
+		for _, p := range g.procs {
+			if p.cfg.AutoStart && p.m.State == process.Stopped && p.m.Started == 0 {
+				p.apply(process.Start{})
+			}
+		}
+	}
+}
+
+// unstopped are the processes of a group that are not at rest.
+func (g *group) unstopped() []*proc {
+	var out []*proc
+	for _, p := range g.procs {
+		if !p.m.State.IsStopped() {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// find looks a process up by the name of its group and its own.
+func (d *Daemon) find(group, name string) *proc {
+	g := d.groups[group]
+	if g == nil {
+		return nil
+	}
+	for _, p := range g.procs {
+		if p.cfg.Name == name {
+			return p
+		}
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/logwire"
+	"sup/lib/process"
+	"sup/lib/spawn"
+	"sup/supd/internal/activity"
+)
+
+// logPlane is the loop's side of the log process: which streams there are,
+// what was asked and is not answered yet, and the process itself, which is
+// started again when it dies. The pipes stay with us, so that nothing that was
+// written gets lost with it.
+type logPlane struct {
+	d       *Daemon
+	streams map[logwire.Stream]*stream
+	lastID  logwire.Stream
+	lastSeq uint32
+	asked   map[uint32]question
+
+	pid    int
+	conn   *logwire.Conn
+	out    *queue[logwire.Message]
+	cancel context.CancelFunc
+	deaths []time.Duration // recent ones, to pause when they follow closely
+	ending bool
+	gone   chan struct{} // closed when the process ended after ending was set
+}
+
+// question is what waits for an answer of suplog. Its function is called once:
+// with the answer, or with nil if there will be none.
+type question struct {
+	stream logwire.Stream
+	answer func(*logwire.Message)
+}
+
+func newLogPlane(d *Daemon) *logPlane {
+	return &logPlane{
+		d: d, streams: map[logwire.Stream]*stream{}, asked: map[uint32]question{},
+		out: newQueue[logwire.Message](), gone: make(chan struct{}),
+	}
+}
+
+// start starts the log process and hands it every stream there is.
+func (l *logPlane) start() {
+	conn, peer, err := logwire.Pair()
+	if err != nil {
+		l.failed(err)
+		return
+	}
+	l.d.spawns.put(spawnJob{helper: &helperJob{
+		command: spawn.Command{
+			Name: "suplog", Path: l.d.opts.Suplog, Argv: []string{"suplog", "--control", "3", "--serve", l.d.plan.Daemon.Pidfile + ".state"},
+			Env: os.Environ(), Umask: -1, UID: -1, Files: []int{0, 1, 2, int(peer.Fd())},
+		},
+		done: func(pid int, err error) {
+			peer.Close()
+			if err != nil {
+				conn.Close()
+				l.failed(err)
+				return
+			}
+			l.pid = pid
+		},
+	}})
+	l.connect(conn)
+}
+
+func (l *logPlane) failed(err error) {
+	l.d.log.Print(activity.Critical, "cannot start suplog: "+err.Error()+"; programs block once their pipes are full")
+	l.d.after(time.Second, l.start)
+}
+
+// connect begins to talk over conn, from the beginning.
+func (l *logPlane) connect(conn *logwire.Conn) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.conn, l.cancel = conn, cancel
+	l.out = newQueue[logwire.Message]()
+	go writeWire(ctx, conn, l.out)
+	go readWire(conn, l)
+	l.send(logwire.Message{Kind: logwire.Hello, N: logwire.Version, PID: int32(os.Getpid())})
+	for _, s := range l.streams {
+		if s.state != streamUnopened {
+			s.open()
+		}
+	}
+}
+
+// writeWire sends what the loop has queued. It alone waits for suplog.
+func writeWire(ctx context.Context, conn *logwire.Conn, out *queue[logwire.Message]) {
+	for {
+		messages, ok := out.take(ctx)
+		if !ok {
+			return
+		}
+		for i := range messages {
+			if err := conn.Send(&messages[i]); err != nil {
+				return // the reader notices
+			}
+		}
+	}
+}
+
+// readWire posts what suplog says to the loop, and its silence for good.
+func readWire(conn *logwire.Conn, l *logPlane) {
+	for {
+		var m logwire.Message
+		err := conn.Receive(&m)
+		if errors.Is(err, logwire.ErrMalformed) {
+			continue
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
+				l.d.post(func() { l.d.log.Print(activity.Error, "suplog: "+err.Error()) })
+			}
+			l.d.post(func() { l.disconnected(conn) })
+			return
+		}
+		m.Data = slices.Clone(m.Data)
+		l.d.post(func() { l.heard(&m) })
+	}
+}
+
+// disconnected answers every question in the negative, so that nobody waits.
+func (l *logPlane) disconnected(conn *logwire.Conn) {
+	conn.Close()
+	if l.conn != conn {
+		return
+	}
+	l.conn = nil
+	l.cancel()
+	asked := l.asked
+	l.asked = map[uint32]question{}
+	for _, q := range asked {
+		q.answer(nil)
+	}
+}
+
+// ended is called when the log process was reaped.
+func (l *logPlane) ended(status unix.WaitStatus) {
+	l.pid = 0
+	if l.ending {
+		close(l.gone)
+		return
+	}
+	if l.conn != nil {
+		l.disconnected(l.conn)
+	}
+	l.d.log.Print(activity.Warn, "suplog ended ("+process.Describe(status)+"); starting it again, no output is lost")
+	const few, window = 5, 10 * time.Second
+	now := l.d.now()
+	l.deaths = append(l.deaths, now)
+	if len(l.deaths) > few {
+		l.deaths = l.deaths[1:]
+	}
+	if len(l.deaths) == few && now-l.deaths[0] < window {
+		l.d.log.Print(activity.Error, "suplog ended 5 times in 10 seconds; waiting 1 second before the next start")
+		l.d.after(time.Second, l.start)
+		return
+	}
+	l.start()
+}
+
+// stop lets the log process write out what is left and end, as the last thing
+// the loop does; from then on it waits itself.
+func (l *logPlane) stop() {
+	if l.pid == 0 || l.conn == nil {
+		return
+	}
+	l.ending = true
+	pid := l.pid
+	l.send(logwire.Message{Kind: logwire.Stop})
+	patience := time.NewTimer(5 * time.Second)
+	defer patience.Stop()
+	for {
+		select {
+		case f := <-l.d.mail:
+			f()
+		case <-l.d.opts.Signals:
+			l.d.reap()
+		case <-l.gone:
+			return
+		case <-patience.C:
+			l.d.log.Print(activity.Error, "suplog does not end; what is left in its pipes is lost")
+			_ = spawn.Kill(pid, unix.SIGKILL, false)
+			return
+		}
+	}
+}
+
+func (l *logPlane) send(m logwire.Message) {
+	if l.conn != nil {
+		l.out.put(m)
+	}
+}
+
+// ask sends a question about a stream. The answer comes in a later turn,
+// unless there is nobody to ask.
+func (l *logPlane) ask(m logwire.Message, answer func(*logwire.Message)) {
+	if l.conn == nil {
+		answer(nil)
+		return
+	}
+	l.lastSeq++
+	m.Seq = l.lastSeq
+	l.asked[m.Seq] = question{m.Stream, answer}
+	l.out.put(m)
+}
+
+// heard handles one message of suplog.
+func (l *logPlane) heard(m *logwire.Message) {
+	switch m.Kind {
+	case logwire.Opened, logwire.Failed, logwire.Drained, logwire.Cleared, logwire.Reopened, logwire.Closed:
+		q, ok := l.asked[m.Seq]
+		delete(l.asked, m.Seq)
+		if ok {
+			q.answer(m)
+		}
+		return
+	case logwire.Hello:
+		return
+	}
+	s := l.streams[m.Stream]
+	if s == nil {
+		closeAll(m.FDs)
+		return
+	}
+	switch m.Kind {
+	case logwire.Keep:
+		closeAll(s.kept)
+		s.kept = m.FDs
+		return
+	case logwire.Data:
+		l.d.events.output(s, m)
+	case logwire.Comm:
+		l.d.events.communication(s, m)
+	case logwire.Error:
+		s.trouble(m)
+	}
+	closeAll(m.FDs)
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}

@@ -1,0 +1,129 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sup/lib/plan"
+)
+
+func TestUptime(t *testing.T) {
+	for _, test := range []struct {
+		in   time.Duration
+		want string
+	}{
+		{0, "0:00:00"},
+		{-time.Second, "0:00:00"},
+		{59*time.Second + 999*time.Millisecond, "0:00:59"},
+		{3661 * time.Second, "1:01:01"},
+		{23*time.Hour + 59*time.Minute, "23:59:00"},
+		{25 * time.Hour, "1 day, 1:00:00"},
+		{73 * time.Hour, "3 days, 1:00:00"},
+	} {
+		if got := uptime(test.in); got != test.want {
+			t.Errorf("uptime(%v) = %q, want %q", test.in, got, test.want)
+		}
+	}
+}
+
+func TestTimersRunInOrder(t *testing.T) {
+	var ts timers
+	var order []int
+	var all []*timer
+	for _, at := range []int{5, 1, 4, 2, 3} {
+		x := newTimer(func() { order = append(order, at) })
+		all = append(all, x)
+		ts.set(x, time.Duration(at))
+	}
+	ts.clear(all[2])   // 4
+	ts.clear(all[2])   // again does no harm
+	ts.set(all[0], 0)  // 5 becomes the first
+	ts.set(all[1], 10) // 1 becomes the last
+	if at, ok := ts.next(); !ok || at != 0 {
+		t.Errorf("next = %v, %v", at, ok)
+	}
+	ts.run(3)
+	if want := []int{5, 2, 3}; !slices.Equal(order, want) {
+		t.Errorf("ran %v, want %v", order, want)
+	}
+	ts.run(10)
+	if want := []int{5, 2, 3, 1}; !slices.Equal(order, want) {
+		t.Errorf("ran %v, want %v", order, want)
+	}
+	if _, ok := ts.next(); ok {
+		t.Error("something is left")
+	}
+}
+
+func TestTimerMaySetItself(t *testing.T) {
+	var ts timers
+	runs := 0
+	var x *timer
+	x = newTimer(func() {
+		if runs++; runs < 3 {
+			ts.set(x, time.Duration(runs))
+		}
+	})
+	ts.set(x, 0)
+	ts.run(1)
+	if runs != 2 {
+		t.Errorf("ran %d times by 1, want 2", runs)
+	}
+	ts.run(5)
+	if runs != 3 {
+		t.Errorf("ran %d times, want 3", runs)
+	}
+}
+
+func TestQueueNeverBlocksAndKeepsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		q := newQueue[int]()
+		var got []int
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				items, ok := q.take(ctx)
+				if !ok {
+					return
+				}
+				got = append(got, items...)
+			}
+		}()
+		for i := range 1000 {
+			q.put(i)
+		}
+		synctest.Wait()
+		cancel()
+		<-done
+		if len(got) != 1000 || !slices.IsSorted(got) {
+			t.Errorf("got %d items, sorted %v", len(got), slices.IsSorted(got))
+		}
+	})
+}
+
+func TestChildEnvironment(t *testing.T) {
+	base := []string{"PATH=/bin", "NOTIFY_SOCKET=/x", "A=old", "LISTEN_FDS=1", "SUPERVISOR_PASSWORD=secret", "PERCENT=50%"}
+	cfg := &plan.Process{Name: "p", Group: "g", Environment: map[string]string{"A": "new", "SUPERVISOR_GROUP_NAME": "mine"}}
+	got := childEnviron(cfg, base, "unix:///s")
+	want := []string{
+		"PATH=/bin", "A=new", "PERCENT=50%",
+		"SUPERVISOR_ENABLED=1", "SUPERVISOR_SERVER_URL=unix:///s", "SUPERVISOR_PROCESS_NAME=p", "SUPERVISOR_GROUP_NAME=mine",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	cfg.ServerURL = "http://own:1"
+	if got := childEnviron(cfg, base, ""); !slices.Contains(got, "SUPERVISOR_SERVER_URL=http://own:1") {
+		t.Errorf("serverurl= is not there: %q", got)
+	}
+	cfg.ServerURL = ""
+	got = childEnviron(cfg, base, "")
+	if slices.ContainsFunc(got, func(kv string) bool { return len(kv) > 21 && kv[:21] == "SUPERVISOR_SERVER_URL" }) {
+		t.Errorf("there is no server, and yet: %q", got)
+	}
+}

@@ -1,0 +1,137 @@
+package daemon
+
+import (
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/process"
+	"sup/lib/spawn"
+	"sup/supd/internal/activity"
+)
+
+// earlyExit is the end of a child whose start has not been reported yet.
+type earlyExit struct {
+	exit spawn.Exit
+	turn process.Turn
+}
+
+// ending is the end of a process of which the last output is not logged yet.
+type ending struct {
+	status  unix.WaitStatus
+	turn    process.Turn
+	streams int // that are not drained
+}
+
+// How long the end of a process waits for its last output to be logged before
+// it is announced all the same: briefly where only the order of a log and a
+// state is at stake, longer where events are promised in order.
+const (
+	drainPatience      = 5 * time.Millisecond
+	drainPatienceOrder = 250 * time.Millisecond
+)
+
+// reap collects every child that has ended, also those that were not started
+// by us but became ours (PID 1).
+func (d *Daemon) reap() {
+	for {
+		exit, ok := spawn.Reap()
+		if !ok {
+			return
+		}
+		d.ended(exit, d.turn())
+	}
+}
+
+func (d *Daemon) ended(exit spawn.Exit, turn process.Turn) {
+	switch p := d.children[exit.PID]; {
+	case p != nil:
+		delete(d.children, exit.PID)
+		p.ended(exit.Status, turn)
+	case exit.PID == d.logs.pid:
+		d.logs.ended(exit.Status)
+	case d.inFlight > 0 || d.logs.pid == 0:
+		// It may be one of those that are being started; the spawner's word
+		// comes after the kernel's then.
+		d.early[exit.PID] = earlyExit{exit, turn}
+	default:
+		d.stranger(exit)
+	}
+}
+
+func (d *Daemon) stranger(exit spawn.Exit) {
+	d.log.Print(activity.Info, "reaped unknown pid "+strconv.Itoa(exit.PID)+" ("+process.Describe(exit.Status)+")")
+}
+
+// settleEarly looks again at ends that came before their starts.
+func (d *Daemon) settleEarly() {
+	for pid, e := range d.early {
+		p := d.children[pid]
+		if p == nil && (d.inFlight > 0 || d.logs.pid == 0) {
+			continue
+		}
+		delete(d.early, pid)
+		if p == nil {
+			d.stranger(e.exit)
+			continue
+		}
+		delete(d.children, pid)
+		p.ended(e.exit.Status, e.turn)
+	}
+}
+
+// inFlightHelper settles the end of a helper that came before its start was
+// reported.
+func (d *Daemon) inFlightHelper(pid int) {
+	if e, ok := d.early[pid]; ok && pid > 0 {
+		delete(d.early, pid)
+		d.soon(func() { d.ended(e.exit, e.turn) })
+	}
+}
+
+// ended has the last output of the process logged, then tells of its end.
+func (p *proc) ended(status unix.WaitStatus, turn process.Turn) {
+	p.d.timers.clear(p.deadline)
+	p.stdin.close()
+	p.end = &ending{status: status, turn: turn}
+	end := p.end
+	patience := drainPatience
+	for _, s := range p.streams() {
+		if s.settings.Events || s.settings.CaptureMax > 0 {
+			patience = drainPatienceOrder
+		}
+	}
+	// One more than there are, so that none that answers at once ends the
+	// wait.
+	streams := p.streams()
+	end.streams = len(streams) + 1
+	drained := func() {
+		if end.streams--; end.streams == 0 {
+			p.gone()
+		}
+	}
+	for _, s := range streams {
+		s.drain(patience, drained)
+	}
+	if p.listener != nil {
+		p.listener.drain(patience, drained)
+	} else {
+		drained()
+	}
+}
+
+// gone tells the machine of the end.
+func (p *proc) gone() {
+	end := p.end
+	p.end = nil
+	if p.listener != nil {
+		p.listener.ended()
+	}
+	p.group.stdinDone(p)
+	turn := p.d.turn()
+	// The end is when it was reaped, but nothing is to be started now that
+	// was not to be then, or the other way round.
+	turn.Now, turn.Unix = end.turn.Now, end.turn.Unix
+	p.step(process.Ended{Status: end.status}, turn)
+}

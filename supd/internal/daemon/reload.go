@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+
+	"sup/lib/plan"
+	"sup/lib/rpc"
+	"sup/supd/internal/activity"
+	"sup/supd/internal/fcgi"
+)
+
+// ReloadConfig reads the configuration anew and tells which groups differ from
+// the active ones. Nothing that runs changes. A configuration that cannot be
+// read changes nothing at all.
+func (d *Daemon) ReloadConfig(ctx context.Context) (added, changed, removed []string, err error) {
+	var fault error
+	if err := d.ask(ctx, func() { fault = d.shuttingDown() }); err != nil || fault != nil {
+		return nil, nil, nil, cmp.Or(err, fault)
+	}
+	// Files are read here, outside the loop.
+	next, err := d.opts.Reload()
+	if err != nil {
+		return nil, nil, nil, rpc.NewFault(rpc.CantReread, err.Error())
+	}
+	err = d.ask(ctx, func() {
+		if fault = d.shuttingDown(); fault != nil {
+			return
+		}
+		d.plan = next
+		added, changed, removed = plan.Diff(d.activePlan(), next)
+		for _, w := range next.Warnings {
+			d.log.Print(activity.Warn, w.Message)
+		}
+	})
+	return added, changed, removed, cmp.Or(err, fault)
+}
+
+// activePlan is a plan that has the groups which are active now.
+func (d *Daemon) activePlan() *plan.Plan {
+	active := *d.plan
+	active.Groups = nil
+	for _, g := range d.order {
+		active.Groups = append(active.Groups, *g.cfg)
+	}
+	return &active
+}
+
+// AddGroup activates a group of the configuration that was read last, and
+// starts what is to be started of it.
+func (d *Daemon) AddGroup(ctx context.Context, name string) error {
+	if err := d.probe(ctx, name); err != nil {
+		return err
+	}
+	var fault error
+	err := d.ask(ctx, func() {
+		if fault = d.shuttingDown(); fault != nil {
+			return
+		}
+		for i := range d.plan.Groups {
+			cfg := &d.plan.Groups[i]
+			if cfg.Name != name {
+				continue
+			}
+			if !d.addGroup(cfg) {
+				fault = rpc.NewFault(rpc.AlreadyAdded, name)
+				return
+			}
+			d.autostart([]*group{d.groups[name]})
+			return
+		}
+		fault = d.badName()
+	})
+	return cmp.Or(err, fault)
+}
+
+// probe finds out whether the socket of a group that is to be added can be
+// made; it has none in most cases.
+func (d *Daemon) probe(ctx context.Context, name string) error {
+	var socket *plan.Socket
+	if err := d.ask(ctx, func() {
+		for i := range d.plan.Groups {
+			if g := &d.plan.Groups[i]; g.Name == name && d.groups[name] == nil {
+				socket = g.Socket
+			}
+		}
+	}); err != nil || socket == nil {
+		return err
+	}
+	lines, err := ProbeSocket(fcgi.New(*socket))
+	if err != nil {
+		return rpc.NewFault(rpc.Failed, err.Error())
+	}
+	for _, line := range lines {
+		d.log.Print(activity.Info, line)
+	}
+	return nil
+}
+
+// RemoveGroup forgets a group, of which nothing may run.
+func (d *Daemon) RemoveGroup(ctx context.Context, name string) error {
+	var fault error
+	err := d.ask(ctx, func() {
+		if fault = d.shuttingDown(); fault != nil {
+			return
+		}
+		g := d.groups[name]
+		switch {
+		case g == nil:
+			fault = d.badName()
+		case len(g.unstopped()) > 0:
+			fault = rpc.NewFault(rpc.StillRunning, name)
+		default:
+			d.removeGroup(g)
+		}
+	})
+	return cmp.Or(err, fault)
+}

@@ -1,0 +1,422 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/plan"
+	"sup/lib/process"
+	"sup/lib/rpc"
+	"sup/lib/spawn"
+	"sup/lib/value"
+	"sup/supd/internal/activity"
+)
+
+// The requests of clients. Those that look at files do so in the caller's
+// goroutine; what they have found out goes to the loop with the request.
+
+func (d *Daemon) badName() error { return rpc.NewFault(rpc.BadName, "") }
+
+// shuttingDown is the fault of nearly every method while the daemon goes down
+// or restarts.
+func (d *Daemon) shuttingDown() error {
+	if d.mood != MoodRunning {
+		return errShutdown
+	}
+	return nil
+}
+
+// Identification is the identifier of the daemon.
+func (d *Daemon) Identification() (identifier string) {
+	_ = d.ask(context.Background(), func() { identifier = d.plan.Daemon.Identifier })
+	return identifier
+}
+
+// StartProcess starts a process; with wait it answers when it is RUNNING.
+func (d *Daemon) StartProcess(ctx context.Context, group, name string, wait bool) error {
+	var cfg *plan.Process
+	var fault error
+	if err := d.ask(ctx, func() {
+		if fault = d.shuttingDown(); fault != nil {
+			return
+		}
+		p := d.find(group, name)
+		if p == nil {
+			fault = d.badName()
+			return
+		}
+		cfg = p.cfg
+	}); err != nil {
+		return err
+	}
+	if fault != nil {
+		return fault
+	}
+	if err := commandFault(cfg); err != nil {
+		return err
+	}
+	_, err := call(ctx, d, func(reply func(struct{}, error)) {
+		p := d.find(group, name)
+		if p == nil {
+			reply(struct{}{}, d.badName())
+			return
+		}
+		d.startProcess(p, wait, func(err error) { reply(struct{}{}, err) })
+	})
+	return err
+}
+
+// commandFault looks whether the command of a program can be executed.
+func commandFault(cfg *plan.Process) error {
+	_, _, err := resolve(cfg)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, spawn.ErrNotFound):
+		return rpc.NewFault(rpc.NoFile, err.Error())
+	}
+	return rpc.NewFault(rpc.NotExecutable, err.Error())
+}
+
+// startProcess starts one process whose command was found to be all right, and
+// calls done once.
+func (d *Daemon) startProcess(p *proc, wait bool, done func(error)) {
+	if err := d.shuttingDown(); err != nil {
+		done(err)
+		return
+	}
+	switch {
+	case p.m.State.IsRunning():
+		done(rpc.NewFault(rpc.AlreadyStarted, p.apiName()))
+		return
+	case p.m.State == process.Unknown:
+		done(rpc.NewFault(rpc.Failed, p.cfg.Name+" is in an unknown process state"))
+		return
+	case p.m.State == process.Stopping:
+		d.log.Print(activity.Warn, "cannot start "+p.cfg.Name+" before it has stopped")
+		p.await(func() bool {
+			if p.m.State == process.Stopping {
+				return false
+			}
+			done(rpc.NewFault(rpc.AbnormalTermination, p.apiName()))
+			return true
+		})
+		return
+	}
+	p.apply(process.Start{})
+	p.await(func() bool {
+		switch {
+		case p.m.SpawnErr != "":
+			done(rpc.NewFault(rpc.SpawnError, p.apiName()))
+		case p.m.State == process.Running:
+			done(nil)
+		case p.m.State != process.Starting:
+			done(rpc.NewFault(rpc.AbnormalTermination, p.apiName()))
+		case !wait && p.m.PID != 0:
+			done(nil)
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+// apiName is how clients name a process: its own name if the group has the
+// same, else both.
+func (p *proc) apiName() string {
+	if p.group.name() == p.cfg.Name {
+		return p.cfg.Name
+	}
+	return p.group.name() + ":" + p.cfg.Name
+}
+
+func (p *proc) fullName() string { return p.apiName() }
+
+// StartGroup starts what does not run of a group.
+func (d *Daemon) StartGroup(ctx context.Context, name string, wait bool) ([]rpc.Result, error) {
+	return d.startMany(ctx, func() ([]*proc, error) { return d.members(name) }, wait)
+}
+
+// StartAll starts what does not run.
+func (d *Daemon) StartAll(ctx context.Context, wait bool) ([]rpc.Result, error) {
+	return d.startMany(ctx, d.everything, wait)
+}
+
+func (d *Daemon) members(name string) ([]*proc, error) {
+	if err := d.shuttingDown(); err != nil {
+		return nil, err
+	}
+	g := d.groups[name]
+	if g == nil {
+		return nil, d.badName()
+	}
+	return g.procs, nil
+}
+
+func (d *Daemon) everything() ([]*proc, error) {
+	if err := d.shuttingDown(); err != nil {
+		return nil, err
+	}
+	var all []*proc
+	for _, g := range d.order {
+		all = append(all, g.procs...)
+	}
+	return all, nil
+}
+
+// startMany starts the processes that pick names and that do not run, in their
+// order. The results have those that are known at once first, then the others
+// as they come.
+func (d *Daemon) startMany(ctx context.Context, pick func() ([]*proc, error), wait bool) ([]rpc.Result, error) {
+	type candidate struct {
+		p     *proc
+		cfg   *plan.Process
+		fault error
+	}
+	var todo []candidate
+	var fault error
+	if err := d.ask(ctx, func() {
+		var procs []*proc
+		procs, fault = pick()
+		for _, p := range procs {
+			if !p.m.State.IsRunning() {
+				todo = append(todo, candidate{p: p, cfg: p.cfg})
+			}
+		}
+	}); err != nil {
+		return nil, err
+	}
+	if fault != nil {
+		return nil, fault
+	}
+	for i := range todo {
+		todo[i].fault = commandFault(todo[i].cfg)
+	}
+	return call(ctx, d, func(reply func([]rpc.Result, error)) {
+		c := collector{left: len(todo) + 1, reply: reply, results: []rpc.Result{}}
+		for _, t := range todo {
+			done := func(err error) { c.add(t.p, err) }
+			if t.fault != nil {
+				done(t.fault)
+				continue
+			}
+			d.startProcess(t.p, wait, done)
+		}
+		c.finish()
+	})
+}
+
+// collector gathers the results of several processes.
+type collector struct {
+	left    int
+	results []rpc.Result
+	reply   func([]rpc.Result, error)
+}
+
+func (c *collector) add(p *proc, err error) {
+	r := rpc.Result{Name: p.cfg.Name, Group: p.group.name(), Status: rpc.Success, Description: "OK"}
+	var fault *rpc.Fault
+	if errors.As(err, &fault) {
+		r.Status, r.Description = fault.Code, fault.String
+	} else if err != nil {
+		r.Status, r.Description = rpc.Failed, err.Error()
+	}
+	c.results = append(c.results, r)
+	c.finish()
+}
+
+func (c *collector) finish() {
+	if c.left--; c.left == 0 {
+		c.reply(c.results, nil)
+	}
+}
+
+// StopProcess stops a process; with wait it answers when it is gone.
+func (d *Daemon) StopProcess(ctx context.Context, group, name string, wait bool) error {
+	_, err := call(ctx, d, func(reply func(struct{}, error)) {
+		done := func(err error) { reply(struct{}{}, err) }
+		if err := d.shuttingDown(); err != nil {
+			done(err)
+			return
+		}
+		p := d.find(group, name)
+		if p == nil {
+			done(d.badName())
+			return
+		}
+		d.stopProcess(p, wait, done)
+	})
+	return err
+}
+
+func (d *Daemon) stopProcess(p *proc, wait bool, done func(error)) {
+	if !p.m.State.IsRunning() {
+		done(rpc.NewFault(rpc.NotRunning, p.apiName()))
+		return
+	}
+	p.apply(process.Stop{})
+	if !wait {
+		done(nil)
+		return
+	}
+	report := newTimer(nil)
+	report.f = func() {
+		if p.m.State == process.Stopping {
+			d.log.Print(activity.Info, "waiting for "+p.cfg.Name+" to stop")
+			d.timers.set(report, d.now()+2*time.Second)
+		}
+	}
+	report.f()
+	p.await(func() bool {
+		if !p.m.State.IsStopped() {
+			return false
+		}
+		d.timers.clear(report)
+		if p.m.State == process.Unknown {
+			done(rpc.NewFault(rpc.Failed, "cannot signal "+p.cfg.Name))
+			return true
+		}
+		done(nil)
+		return true
+	})
+}
+
+// StopGroup stops what runs of a group.
+func (d *Daemon) StopGroup(ctx context.Context, name string, wait bool) ([]rpc.Result, error) {
+	return d.stopMany(ctx, func() ([]*proc, error) { return d.members(name) }, wait)
+}
+
+// StopAll stops what runs.
+func (d *Daemon) StopAll(ctx context.Context, wait bool) ([]rpc.Result, error) {
+	return d.stopMany(ctx, d.everything, wait)
+}
+
+func (d *Daemon) stopMany(ctx context.Context, pick func() ([]*proc, error), wait bool) ([]rpc.Result, error) {
+	return call(ctx, d, func(reply func([]rpc.Result, error)) {
+		procs, err := pick()
+		if err != nil {
+			reply(nil, err)
+			return
+		}
+		var todo []*proc
+		for _, p := range procs {
+			if p.m.State.IsRunning() {
+				todo = append(todo, p)
+			}
+		}
+		c := collector{left: len(todo) + 1, reply: reply, results: []rpc.Result{}}
+		for _, p := range todo {
+			d.stopProcess(p, wait, func(err error) { c.add(p, err) })
+		}
+		c.finish()
+	})
+}
+
+// SignalProcess sends a signal to a process, whatever that does to it.
+func (d *Daemon) SignalProcess(ctx context.Context, group, name, signal string) error {
+	var fault error
+	if err := d.ask(ctx, func() {
+		if fault = d.shuttingDown(); fault != nil {
+			return
+		}
+		p := d.find(group, name)
+		if p == nil {
+			fault = d.badName()
+			return
+		}
+		fault = p.signal(signal)
+	}); err != nil {
+		return err
+	}
+	return fault
+}
+
+func (p *proc) signal(text string) error {
+	sig, err := value.ParseSignal(strings.TrimSpace(text))
+	if err != nil {
+		return rpc.NewFault(rpc.BadSignal, text)
+	}
+	if !p.m.State.IsSignallable() {
+		return rpc.NewFault(rpc.NotRunning, p.apiName())
+	}
+	if p.m.PID == 0 || p.end != nil {
+		return nil // not there yet, or just gone
+	}
+	p.debugf("sending " + p.cfg.Name + " (pid " + strconv.Itoa(p.m.PID) + ") sig " + unix.SignalName(sig))
+	if err := spawn.Kill(p.m.PID, sig, false); err != nil {
+		p.apply(process.SignalFailed{Reason: spawn.Errno(err)})
+		return rpc.NewFault(rpc.Failed, "cannot signal "+p.cfg.Name+": "+spawn.Errno(err))
+	}
+	return nil
+}
+
+// SignalGroup sends a signal to what runs of a group.
+func (d *Daemon) SignalGroup(ctx context.Context, name, signal string) ([]rpc.Result, error) {
+	return d.signalMany(ctx, func() ([]*proc, error) { return d.members(name) }, signal)
+}
+
+// SignalAll sends a signal to what runs.
+func (d *Daemon) SignalAll(ctx context.Context, signal string) ([]rpc.Result, error) {
+	return d.signalMany(ctx, d.everything, signal)
+}
+
+func (d *Daemon) signalMany(ctx context.Context, pick func() ([]*proc, error), signal string) ([]rpc.Result, error) {
+	return call(ctx, d, func(reply func([]rpc.Result, error)) {
+		procs, err := pick()
+		if err != nil {
+			reply(nil, err)
+			return
+		}
+		c := collector{left: 1, reply: reply, results: []rpc.Result{}}
+		for _, p := range procs {
+			if p.m.State.IsSignallable() {
+				c.left++
+				c.add(p, p.signal(signal))
+			}
+		}
+		c.finish()
+	})
+}
+
+// SendStdin gives text to the standard input of a process.
+func (d *Daemon) SendStdin(ctx context.Context, group, name, chars string) error {
+	var fault error
+	if err := d.ask(ctx, func() {
+		if fault = d.shuttingDown(); fault != nil {
+			return
+		}
+		p := d.find(group, name)
+		switch {
+		case p == nil:
+			fault = d.badName()
+		case p.m.PID == 0 || p.m.State == process.Stopping || p.end != nil:
+			fault = rpc.NewFault(rpc.NotRunning, p.apiName())
+		default:
+			fault = p.sendStdin(chars)
+		}
+	}); err != nil {
+		return err
+	}
+	return fault
+}
+
+func (p *proc) sendStdin(chars string) error {
+	err := p.stdin.write(p.d, []byte(chars))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EPIPE), errors.Is(err, errNoStdin):
+		return rpc.NewFault(rpc.NoFile, p.apiName())
+	}
+	return rpc.NewFault(rpc.Failed, err.Error())
+}
+
+// SendRemoteCommEvent announces a REMOTE_COMMUNICATION event.
+func (d *Daemon) SendRemoteCommEvent(ctx context.Context, kind, data string) error {
+	return d.ask(ctx, func() { d.events.remote(kind, data) })
+}

@@ -1,0 +1,318 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/plan"
+	"sup/lib/process"
+	"sup/lib/spawn"
+	"sup/lib/value"
+	"sup/supd/internal/activity"
+)
+
+// spawnJob is a process to be made. The spawner goroutine takes jobs in order.
+type spawnJob struct {
+	// program is set for a program, helper for a process of our own.
+	program *programJob
+	helper  *helperJob
+}
+
+type helperJob struct {
+	command spawn.Command
+	done    func(pid int, err error) // on the loop
+}
+
+// programJob is all that the spawner needs to know of a program. It holds
+// copies, and descriptors that stay open until done was called.
+type programJob struct {
+	cfg       *plan.Process
+	environ   []string // of the daemon
+	serverURL string
+	out, err  int // read ends of the pipes; err is -1 with redirect_stderr
+	listener  bool
+	stdin     func() (int, error) // nil for a pipe
+	done      func(spawned)       // on the loop
+}
+
+// spawned is what came of a job.
+type spawned struct {
+	pid    int
+	stdin  int      // our end of the pipe, non-blocking; -1 if there is none
+	stdout *os.File // a listener's protocol, nil otherwise
+	err    error
+}
+
+// requestStart puts a process into the queue of starts. It leaves the queue in
+// order, once suplog has said whether its logs can be opened.
+func (d *Daemon) requestStart(p *proc) {
+	for _, s := range p.streams() {
+		switch s.state {
+		case streamUnopened:
+			s.open()
+		case streamFailed:
+			s.retry()
+		}
+	}
+	// suplog that hangs, or a log on a dead disk, must not keep programs from
+	// starting: what they write waits in the pipe.
+	d.timers.set(p.logsDue, d.now()+logPatience)
+	d.starts = append(d.starts, p)
+	d.pumpStarts()
+}
+
+const logPatience = 50e6 // nanoseconds
+
+// pumpStarts hands the starts at the head of the queue to the spawner, as far
+// as they are ready.
+func (d *Daemon) pumpStarts() {
+	for len(d.starts) > 0 {
+		p := d.starts[0]
+		waiting := false
+		var failure *stream
+		for _, s := range p.streams() {
+			if s.state == streamAsked && d.logs.conn != nil && d.now() < p.logsDue.at {
+				waiting = true
+			}
+			if s.state == streamFailed {
+				failure = s
+			}
+		}
+		if waiting && p.m.State == process.Starting {
+			return
+		}
+		d.starts = d.starts[1:]
+		d.timers.clear(p.logsDue)
+		switch {
+		case p.m.State != process.Starting:
+			// Stopped before there was anything to stop.
+			d.soon(func() { p.apply(process.SpawnFailed{}) })
+		case failure != nil:
+			reason := "unknown error making dispatchers for '" + p.cfg.Name + "': " + errnoName(failure.failure.Errno)
+			d.log.Print(activity.Debug, failure.settings.Name+": "+failure.failure.Text)
+			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
+		default:
+			d.submit(p)
+		}
+	}
+}
+
+// submit hands one start to the spawner.
+func (d *Daemon) submit(p *proc) {
+	job := &programJob{
+		cfg: p.cfg, serverURL: d.plan.ServerURL, out: p.out.pipe, err: -1,
+		listener: p.listener != nil, stdin: p.group.stdinFor(p),
+	}
+	if p.err != nil {
+		job.err = p.err.pipe
+	}
+	d.inFlight++
+	job.done = func(r spawned) {
+		d.inFlight--
+		p.spawned(r)
+		d.settleEarly()
+	}
+	d.spawns.put(spawnJob{program: job})
+}
+
+// spawned takes over what the spawner made.
+func (p *proc) spawned(r spawned) {
+	if r.err != nil {
+		p.group.stdinDone(p)
+		p.apply(process.SpawnFailed{Reason: r.err.Error()})
+		return
+	}
+	p.d.children[r.pid] = p
+	p.stdin.attach(r.stdin)
+	for _, s := range p.streams() {
+		s.run(r.pid)
+	}
+	if p.listener != nil {
+		p.listener.started(r.stdout)
+	}
+	p.apply(process.Spawned{PID: r.pid})
+}
+
+// runSpawner makes processes, one after the other, on a thread of its own.
+func runSpawner(ctx context.Context, d *Daemon) {
+	s, err := spawn.NewSpawner()
+	environ := os.Environ()
+	for {
+		jobs, ok := d.spawns.take(ctx)
+		if !ok {
+			return
+		}
+		for _, job := range jobs {
+			if h := job.helper; h != nil {
+				pid, serr := 0, err
+				if serr == nil {
+					pid, serr = s.Start(&h.command)
+				}
+				soft, _ := spawn.OriginalNoFile(pid)
+				d.post(func() {
+					d.inFlightHelper(pid)
+					h.done(pid, serr)
+					d.raiseNoFile(soft)
+				})
+				continue
+			}
+			job.program.environ = environ
+			r := spawned{err: err, stdin: -1}
+			if err == nil {
+				r = job.program.run(s)
+			}
+			d.post(func() { job.program.done(r) })
+		}
+	}
+}
+
+// run makes the process of a job.
+func (j *programJob) run(s *spawn.Spawner) (r spawned) {
+	r.stdin = -1
+	c, err := j.command()
+	if err != nil {
+		return spawned{stdin: -1, err: err}
+	}
+	var mine, theirs []int
+	defer func() {
+		closeAll(theirs)
+		if r.err != nil {
+			closeAll(mine)
+			r.stdin, r.stdout = -1, nil
+		}
+	}()
+	fail := func(err error) spawned {
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+			return spawned{stdin: -1, err: errors.New("too many open files to spawn '" + j.cfg.Name + "'")}
+		}
+		return spawned{stdin: -1, err: errors.New("unknown error making dispatchers for '" + j.cfg.Name + "': " + spawn.Errno(err))}
+	}
+
+	// Standard input: a pipe of which we keep the other end, or a socket.
+	if j.stdin != nil {
+		fd, err := j.stdin()
+		if err != nil {
+			return fail(err)
+		}
+		theirs = append(theirs, fd)
+	} else {
+		var fds [2]int
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			return fail(err)
+		}
+		theirs, mine = append(theirs, fds[0]), append(mine, fds[1])
+		if err := unix.SetNonblock(fds[1], true); err != nil {
+			return fail(err)
+		}
+		if c.UID >= 0 {
+			_ = unix.Fchown(fds[0], c.UID, -1)
+		}
+		r.stdin = fds[1]
+	}
+
+	// Standard output and error.
+	protocol := -1
+	if j.listener {
+		var fds [2]int
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			return fail(err)
+		}
+		protocol = fds[0]
+		mine, theirs = append(mine, fds[0]), append(theirs, fds[1])
+		if err := unix.SetNonblock(protocol, true); err != nil {
+			return fail(err)
+		}
+	} else {
+		fd, err := openWriteEnd(j.out, c.UID)
+		if err != nil {
+			return fail(err)
+		}
+		theirs = append(theirs, fd)
+	}
+	if j.err >= 0 {
+		fd, err := openWriteEnd(j.err, c.UID)
+		if err != nil {
+			return fail(err)
+		}
+		theirs = append(theirs, fd)
+		c.Files = theirs
+	} else {
+		c.Files = []int{theirs[0], theirs[1], theirs[1]}
+	}
+
+	r.pid, r.err = s.Start(c)
+	if r.err == nil && protocol >= 0 {
+		r.stdout = os.NewFile(uintptr(protocol), j.cfg.Name+" stdout")
+	}
+	return r
+}
+
+// command finds out what to execute, and with what environment and rights.
+func (j *programJob) command() (*spawn.Command, error) {
+	cfg := j.cfg
+	path, argv, err := resolve(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &spawn.Command{
+		Name: cfg.Name, Path: path, Argv: argv, Env: childEnviron(cfg, j.environ, j.serverURL),
+		Dir: cfg.Directory, Umask: cfg.Umask, UID: -1,
+	}
+	if cfg.UID >= 0 {
+		c.UID, c.GID, c.Groups = cfg.UID, cfg.GID, spawn.GroupsOf(cfg.UID, cfg.GID)
+	}
+	return c, nil
+}
+
+// resolve splits the command of a program and finds its file. The errors are
+// spawn's, with the texts of the interface.
+func resolve(cfg *plan.Process) (path string, argv []string, err error) {
+	argv, err = value.SplitCommand(cfg.Command)
+	if err != nil {
+		return "", nil, &spawn.Error{Text: "can't parse command '" + cfg.Command + "': " + err.Error(), Err: spawn.ErrNotExecutable}
+	}
+	if len(argv) == 0 {
+		return "", nil, &spawn.Error{Text: "command is empty", Err: spawn.ErrNotExecutable}
+	}
+	where, ok := cfg.Environment["PATH"]
+	if !ok {
+		if where, ok = os.LookupEnv("PATH"); !ok {
+			where = spawn.DefaultPath
+		}
+	}
+	path, err = spawn.Lookup(argv[0], where)
+	return path, argv, err
+}
+
+// notForPrograms are variables of the daemon that are none of its programs'
+// business: they speak of the daemon's own relation to systemd.
+var notForPrograms = []string{
+	"NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=", "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=",
+	"SUPERVISOR_PASSWORD=",
+}
+
+// childEnviron is the environment of a program, lowest first: the daemon's
+// own, what tells the program where it runs, then environment=.
+func childEnviron(cfg *plan.Process, base []string, serverURL string) []string {
+	own := slices.DeleteFunc(slices.Clone(base), func(kv string) bool {
+		return slices.ContainsFunc(notForPrograms, func(name string) bool { return strings.HasPrefix(kv, name) })
+	})
+	if cfg.ServerURL != "" {
+		serverURL = cfg.ServerURL
+	}
+	pairs := [][2]string{{"SUPERVISOR_ENABLED", "1"}}
+	if serverURL != "" {
+		pairs = append(pairs, [2]string{"SUPERVISOR_SERVER_URL", serverURL})
+	}
+	pairs = append(pairs, [2]string{"SUPERVISOR_PROCESS_NAME", cfg.Name}, [2]string{"SUPERVISOR_GROUP_NAME", cfg.Group})
+	for _, name := range slices.Sorted(maps.Keys(cfg.Environment)) {
+		pairs = append(pairs, [2]string{name, cfg.Environment[name]})
+	}
+	return spawn.Environ(own, pairs...)
+}

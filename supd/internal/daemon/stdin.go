@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxStdin bounds what waits for a program that does not read, in bytes.
+const maxStdin = 16 << 20
+
+// stdin is our end of the standard input of a process. What the pipe takes at
+// once is written by the loop; the rest by a goroutine that is there only for
+// a program that reads slowly.
+type stdin struct {
+	fd      int // non-blocking; -1 if there is none
+	file    *os.File
+	queue   *queue[[]byte]
+	waiting *int64
+	cancel  context.CancelFunc
+	// failed is called on the loop when the goroutine cannot write.
+	failed *func()
+}
+
+var (
+	errNoStdin   = errors.New("no standard input")
+	errStdinFull = errors.New("the program does not read its standard input, and 16 MiB wait for it already")
+)
+
+func (s *stdin) attach(fd int) {
+	s.close()
+	s.fd = fd
+}
+
+func (s *stdin) close() {
+	switch {
+	case s.file != nil:
+		s.cancel()
+		s.file.Close()
+	case s.fd >= 0:
+		unix.Close(s.fd)
+	}
+	*s = stdin{fd: -1}
+}
+
+// write gives text to the process; EPIPE if it has closed its end.
+func (s *stdin) write(d *Daemon, text []byte) error {
+	if s.fd < 0 {
+		return errNoStdin
+	}
+	if s.file == nil {
+		n, err := unix.Write(s.fd, text)
+		if err != nil && err != unix.EAGAIN && err != unix.EINTR {
+			return err
+		}
+		text = text[max(n, 0):]
+		if len(text) == 0 {
+			return nil
+		}
+		s.fallBehind(d)
+	}
+	if *s.waiting+int64(len(text)) > maxStdin {
+		return errStdinFull
+	}
+	*s.waiting += int64(len(text))
+	s.queue.put(append([]byte(nil), text...))
+	return nil
+}
+
+// onError sets what is called, on the loop, when text that was queued cannot
+// be written.
+func (s *stdin) onError(f func()) {
+	if s.failed != nil {
+		*s.failed = f
+	}
+}
+
+// fallBehind starts the goroutine that writes what the pipe did not take.
+func (s *stdin) fallBehind(d *Daemon) {
+	s.file = os.NewFile(uintptr(s.fd), "stdin of a program")
+	s.queue = newQueue[[]byte]()
+	s.waiting = new(int64)
+	s.failed = new(func())
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	file, queue, waiting, failed := s.file, s.queue, s.waiting, s.failed
+	go func() {
+		for {
+			texts, ok := queue.take(ctx)
+			if !ok {
+				return
+			}
+			for _, text := range texts {
+				_, err := file.Write(text)
+				d.post(func() {
+					*waiting -= int64(len(text))
+					if err != nil && *failed != nil {
+						(*failed)()
+					}
+				})
+				if ctx.Err() != nil {
+					return
+				}
+			}
+		}
+	}()
+}

@@ -1,0 +1,244 @@
+package daemon
+
+import (
+	"crypto/rand"
+	"errors"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/logwire"
+	"sup/lib/plan"
+	"sup/supd/internal/activity"
+)
+
+type streamState uint8
+
+const (
+	streamUnopened streamState = iota // suplog does not know it
+	streamAsked                       // no answer yet
+	streamOpen
+	streamFailed // its log cannot be opened
+)
+
+// stream is what comes out of one pipe of a process entry, for as long as the
+// entry is there. We keep the read end, never reading it, and give suplog a
+// duplicate; each run of the program gets a freshly opened write end.
+type stream struct {
+	p        *proc
+	id       logwire.Stream
+	channel  string // "stdout" or "stderr"
+	settings logwire.Settings
+	state    streamState
+	failure  *logwire.Message
+	pipe     int   // read end, -1 before it is needed
+	kept     []int // what suplog wants kept with the stream
+
+	// eventsEnabled tells whether output makes events; settings.Events is also
+	// set for the sake of the activity log.
+	eventsEnabled bool
+
+	// parts and captured collect the parts of an event that was too long for
+	// one message.
+	parts, captured []byte
+}
+
+// openStreams makes the streams of a process. Logs with a name of our choice
+// are begun at once, named ones when the program starts.
+func (p *proc) openStreams() {
+	p.out = p.d.newStream(p, "stdout", &p.cfg.Stdout)
+	if !p.cfg.RedirectStderr {
+		p.err = p.d.newStream(p, "stderr", &p.cfg.Stderr)
+	}
+	for _, s := range p.streams() {
+		if s.settings.Path != "" && s.auto() {
+			s.open()
+		}
+	}
+}
+
+func (p *proc) closeStreams() {
+	for _, s := range p.streams() {
+		s.close()
+	}
+	p.stdin.close()
+}
+
+func (p *proc) streams() []*stream {
+	switch {
+	case p.out == nil:
+		return nil
+	case p.err == nil:
+		return []*stream{p.out}
+	}
+	return []*stream{p.out, p.err}
+}
+
+func (d *Daemon) newStream(p *proc, channel string, cfg *plan.Stream) *stream {
+	l := d.logs
+	l.lastID++
+	s := &stream{p: p, id: l.lastID, channel: channel, pipe: -1}
+	s.settings = logwire.Settings{
+		Name: p.fullName() + " " + channel, Mode: 0o644,
+		MaxBytes: cfg.MaxBytes, Backups: cfg.Backups,
+		StripANSI: d.plan.Daemon.StripANSI, CaptureMax: cfg.CaptureMaxBytes,
+		Events: cfg.EventsEnabled || d.log.Enabled(activity.Debug),
+		Syslog: cfg.Syslog, SyslogTag: "supd", SyslogPrefix: p.cfg.Name + " ",
+	}
+	if p.group.cfg.Kind == plan.KindEventListener && channel == "stdout" {
+		// The protocol: supd reads it and passes a copy on. Nothing in it is
+		// an event.
+		s.settings.Events, s.settings.CaptureMax = false, 0
+	}
+	s.eventsEnabled = cfg.EventsEnabled
+	switch cfg.Kind {
+	case plan.LogPath:
+		s.settings.Path = cfg.Path
+	case plan.LogAuto:
+		s.settings.Path = d.autoLogName(p.cfg.Name, channel)
+		s.settings.Mode = 0o600
+	}
+	l.streams[s.id] = s
+	return s
+}
+
+// autoLogName is NAME-stdout---IDENTIFIER-RANDOM.log in childlogdir.
+func (d *Daemon) autoLogName(name, channel string) string {
+	random := strings.ToLower(rand.Text()[:8])
+	clean := strings.ReplaceAll(name, "/", "_")
+	return filepath.Join(d.plan.Daemon.ChildLogDir, clean+"-"+channel+"---"+d.plan.Daemon.Identifier+"-"+random+".log")
+}
+
+func (s *stream) auto() bool { return s.settings.Mode == 0o600 }
+
+// open makes the pipe if there is none and has suplog open the log.
+func (s *stream) open() {
+	if err := s.makePipe(); err != nil {
+		s.state = streamFailed
+		s.failure = &logwire.Message{Kind: logwire.Failed, Text: err.Error()}
+		errors.As(err, &s.failure.Errno)
+		return
+	}
+	s.state = streamAsked
+	m := logwire.Message{Kind: logwire.Open, Stream: s.id, Settings: s.settings, PID: int32(s.p.m.PID)}
+	m.FDs = append([]int{s.pipe}, s.kept...)
+	s.p.d.logs.ask(m, s.opened)
+}
+
+// retry asks once more for a log that could not be opened.
+func (s *stream) retry() {
+	s.state = streamAsked
+	s.p.d.logs.ask(logwire.Message{Kind: logwire.Set, Stream: s.id, Settings: s.settings}, s.opened)
+}
+
+func (s *stream) opened(m *logwire.Message) {
+	switch {
+	case m == nil:
+		// suplog is away; it will be asked again when it is back, and what is
+		// written meanwhile waits in the pipe.
+	case m.Kind == logwire.Failed:
+		s.state, s.failure = streamFailed, m
+	default:
+		s.state, s.failure = streamOpen, nil
+	}
+	s.p.d.pumpStarts()
+}
+
+// pipeSize is how much may wait in a pipe, so that a program does not wait
+// for its log, and nothing is lost with suplog. Where the system's bound for
+// ordinary users is used up, its default stays.
+const pipeSize = 1 << 20
+
+func (s *stream) makePipe() error {
+	if s.pipe >= 0 {
+		return nil
+	}
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return err
+	}
+	unix.Close(fds[1])
+	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize)
+	s.pipe = fds[0]
+	return nil
+}
+
+// openWriteEnd opens a new end for a program to write to. It is open for
+// reading, too, so that the program outlives the loss of every other reader,
+// and belongs to the program's user, so that it can open /dev/stdout.
+func openWriteEnd(pipe, uid int) (int, error) {
+	if uid >= 0 {
+		_ = unix.Fchown(pipe, uid, -1)
+	}
+	return unix.Open("/proc/self/fd/"+strconv.Itoa(pipe), unix.O_RDWR|unix.O_CLOEXEC, 0)
+}
+
+// run tells suplog which process writes from now on.
+func (s *stream) run(pid int) {
+	s.p.d.logs.send(logwire.Message{Kind: logwire.Run, Stream: s.id, PID: int32(pid)})
+}
+
+// close ends a stream: suplog takes what is in the pipe and forgets it.
+func (s *stream) close() {
+	l := s.p.d.logs
+	delete(l.streams, s.id)
+	if s.state != streamUnopened {
+		l.ask(logwire.Message{Kind: logwire.Close, Stream: s.id}, func(*logwire.Message) {})
+	}
+	s.release()
+}
+
+func (s *stream) release() {
+	if s.pipe >= 0 {
+		unix.Close(s.pipe)
+		s.pipe = -1
+	}
+	closeAll(s.kept)
+	s.kept = nil
+}
+
+// drain asks for what is in the pipe now to be logged, and says when it is, or
+// when patience ends.
+func (s *stream) drain(patience time.Duration, done func()) {
+	if s.state == streamUnopened {
+		done()
+		return
+	}
+	called := false
+	once := func() {
+		if !called {
+			called = true
+			done()
+		}
+	}
+	t := s.p.d.after(patience, once)
+	s.p.d.logs.ask(logwire.Message{Kind: logwire.Drain, Stream: s.id}, func(*logwire.Message) {
+		s.p.d.timers.clear(t)
+		once()
+	})
+}
+
+// trouble tells the activity log what suplog says about a log.
+func (s *stream) trouble(m *logwire.Message) {
+	log := s.p.d.log
+	switch m.Condition {
+	case logwire.Outage:
+		log.Print(activity.Error, s.settings.Name+": "+m.Text)
+	case logwire.Dropped:
+		log.Print(activity.Error, s.settings.Name+": dropped "+strconv.FormatUint(m.N, 10)+" bytes ("+errnoName(m.Errno)+")")
+	case logwire.Healed:
+		log.Print(activity.Info, s.settings.Name+": the log is written again")
+	default:
+		log.Print(activity.Warn, s.settings.Name+": "+m.Text)
+	}
+}
+
+func errnoName(no unix.Errno) string {
+	if name := unix.ErrnoName(no); name != "" {
+		return name
+	}
+	return "unknown reason"
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"sup/lib/cli"
+	"sup/lib/logfile"
+	"sup/lib/plan"
+	"sup/supd/internal/activity"
+	"sup/supd/internal/server"
+)
+
+// usageError says what is wrong with the command line or the configuration, in
+// the form that Supervisor has: an Error line and where to find help.
+func usageError(stderr io.Writer, prog string, err error) int {
+	fmt.Fprintf(stderr, "Error: %s\nFor help, use %s -h\n", strings.TrimSpace(err.Error()), prog)
+	return 2
+}
+
+func usage(prog string) string {
+	return `Usage: ` + prog + ` [options]
+
+Runs the programs of a configuration file and watches over them.
+
+  -c, --configuration FILE     configuration (else supervisord.conf is searched for)
+  -n, --nodaemon               stay in the foreground
+  -s, --silent                 in the foreground: do not copy the log to stdout
+  -h, -?, --help               print this text
+  -v, --version                print the version
+
+      --demo                   run a demo configuration in a temporary directory
+
+These win over the same keys of [supervisord]:
+
+  -u, --user USER              run as this user
+  -m, --umask MASK             umask of the daemon, octal
+  -d, --directory DIR          directory to change to when daemonizing
+  -l, --logfile FILE           activity log
+  -y, --logfile_maxbytes SIZE  size at which it is rotated, as in 50MB
+  -z, --logfile_backups N      rotated files to keep
+  -e, --loglevel LEVEL         critical, error, warn, info, debug, trace or blather
+  -j, --pidfile FILE           file with the daemon's pid
+  -i, --identifier NAME        name of this daemon
+  -q, --childlogdir DIR        where logs with automatic names go
+  -k, --nocleanup              keep old logs with automatic names
+  -a, --minfds N               open files that programs must be able to have
+  -t, --strip_ansi             remove escape sequences from program logs
+      --minprocs N             processes that the user must be able to have
+      --profile_options LIST   accepted, and without effect
+
+Exit status: 0 after an orderly end, 1 if something had to be left behind,
+2 if the command line or the configuration is wrong or a socket is taken.
+The manual is supd(8); check a configuration with "supconf lint".
+`
+}
+
+func serverOptions(p *plan.Plan, stderr io.Writer) server.Options {
+	return server.Options{Version: cli.FullVersion(), Interfaces: p.RPCInterfaces, Stderr: stderr}
+}
+
+// openActivityLog opens what logfile= names.
+func openActivityLog(cfg *plan.Daemon) (activity.Sink, error) {
+	if cfg.Logfile == "syslog" {
+		return activity.NewSyslog("supd"), nil
+	}
+	f, err := logfile.Open(cfg.Logfile, logfile.Options{MaxBytes: cfg.LogfileMaxBytes, Backups: cfg.LogfileBackups})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
