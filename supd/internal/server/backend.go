@@ -11,10 +11,13 @@ import (
 // when ctx is done, without undoing what was begun. Errors that a client is to
 // see are *rpc.Fault.
 //
-// Processes are named by (group, process). Unless said otherwise an unknown
-// one gives BAD_NAME with the text "group:process" or "group" as the client
-// wrote it; the server fills that text in, so the daemon returns
-// rpc.NewFault(code, "") there and the server adds the name as given.
+// Processes are named by (group, process); an unknown one gives BAD_NAME. The
+// name in a fault's text is the one that the client wrote, which only the
+// server knows: where the daemon returns a bare fault, rpc.NewFault(code, ""),
+// for a code whose text names the process, group or signal (BAD_NAME,
+// BAD_SIGNAL, ALREADY_STARTED, NOT_RUNNING, SPAWN_ERROR, ABNORMAL_TERMINATION,
+// ALREADY_ADDED, STILL_RUNNING, and NO_FILE of SendStdin), the server adds it.
+// In a Result it adds "group:process" to a bare Description of such a code.
 type Backend interface {
 	Identification() string
 	PID() int

@@ -1,0 +1,154 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"sup/lib/logfile"
+	"sup/lib/rpc"
+)
+
+// answer is a response body. Nearly always it is in memory; a large piece of a
+// log stays in its file and is encoded while it is sent.
+type answer struct {
+	// enc holds headRoom bytes for the header of the response, then the body.
+	enc rpc.Encoder
+	// log, if not nil, comes after the first split bytes of enc; it is
+	// logSize bytes long when encoded.
+	log     *logfile.Section
+	split   int
+	logSize int64
+
+	buf   []byte // that enc started with
+	taken int64  // from the memory budget
+	srv   *Server
+}
+
+const (
+	headRoom = 256
+	// keepAnswer is the size up to which the buffer of an answer is kept for
+	// the next one.
+	keepAnswer = 1 << 20
+	// maxMulticall bounds the answer of a multicall.
+	maxMulticall = 16 << 20
+)
+
+var answers = sync.Pool{New: func() any { return &answer{buf: make([]byte, headRoom, 4<<10)} }}
+
+func (s *Server) newAnswer() *answer {
+	a := answers.Get().(*answer)
+	a.srv = s
+	a.enc.Reset(a.buf[:headRoom])
+	return a
+}
+
+func (a *answer) free() {
+	if a.log != nil {
+		a.log.Close()
+	}
+	a.srv.memory.give(a.taken)
+	b := a.enc.Bytes()
+	if cap(b) > keepAnswer {
+		return
+	}
+	*a = answer{buf: b[:headRoom]}
+	a.enc.Reset(nil)
+	answers.Put(a)
+}
+
+// clear drops what has been written since mark.
+func (a *answer) clear(mark int) {
+	if a.log != nil && a.split >= mark {
+		a.log.Close()
+		a.log = nil
+	}
+	a.enc.Truncate(mark)
+}
+
+// size is the length of the body, in bytes.
+func (a *answer) size() int64 { return int64(a.enc.Len()-headRoom) + a.logSize }
+
+// writeTo writes the header, which must not be longer than headRoom, and the
+// body.
+func (a *answer) writeTo(w io.Writer, head []byte) error {
+	b := a.enc.Bytes()
+	first := headRoom - len(head)
+	copy(b[first:], head)
+	if a.log == nil {
+		_, err := w.Write(b[first:])
+		return err
+	}
+	if _, err := w.Write(b[first:a.split]); err != nil {
+		return err
+	}
+	if err := a.writeLog(w); err != nil {
+		return err
+	}
+	_, err := w.Write(b[a.split:])
+	return err
+}
+
+// errLogChanged ends an answer whose length has been announced already.
+var errLogChanged = errors.New("the log changed while it was read")
+
+// setLog puts a piece of a log into the answer, between what has been written
+// and what follows. It has to read the log to learn how long it will be.
+func (a *answer) setLog(section *logfile.Section) error {
+	a.log, a.split = section, a.enc.Len()
+	n, err := encodeLog(io.Discard, section)
+	a.logSize = n
+	return err
+}
+
+func (a *answer) writeLog(w io.Writer) error {
+	n, err := encodeLog(&limitedWriter{w, a.logSize}, a.log)
+	if err == nil && n != a.logSize {
+		err = errLogChanged
+	}
+	return err
+}
+
+// limitedWriter refuses to write more than n bytes.
+type limitedWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (l *limitedWriter) Write(p []byte) (int, error) {
+	if l.n -= int64(len(p)); l.n < 0 {
+		return 0, errLogChanged
+	}
+	return l.w.Write(p)
+}
+
+// encodeLog writes a piece of a log as text of an XML document, in bounded
+// memory, and returns how many bytes that were.
+func encodeLog(w io.Writer, section *logfile.Section) (written int64, err error) {
+	const chunk = 32 << 10
+	in := make([]byte, chunk)
+	out := make([]byte, 0, 2*chunk)
+	kept := 0 // bytes of an unfinished character
+	for at := int64(0); ; {
+		n, err := section.ReadAt(in[kept:], at)
+		at += int64(n)
+		have := kept + n
+		whole := have
+		if err == nil {
+			whole = rpc.WholeText(in[:have])
+		} else if err != io.EOF {
+			return written, err
+		}
+		out = rpc.AppendText(out[:0], string(in[:whole]))
+		if len(out) > 0 {
+			if _, err := w.Write(out); err != nil {
+				return written, err
+			}
+			written += int64(len(out))
+		}
+		if err == io.EOF {
+			return written, nil
+		}
+		kept = copy(in, in[whole:have])
+	}
+}

@@ -1,0 +1,276 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const readSize = 8 << 10
+
+// readBuffers are lent to connections while they have something to read, so
+// that an idle one costs none.
+var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+// callLoop is the state of a connection that has not been handed over.
+type callLoop struct {
+	raw    syscall.RawConn
+	readFn func(fd uintptr) bool
+	lent   *[readSize]byte // nil while nothing is there
+	buf    []byte          // what has been read: lent[:n], or a larger buffer
+	err    error           // of the last read by readFn
+
+	readBy  time.Time // the deadline that is set for reading
+	patient bool      // a call has been answered
+	host    string    // the last Host that was found acceptable
+}
+
+// serve serves calls until the connection ends or is handed over.
+func (c *conn) serve() {
+	l := &c.calls
+	raw, err := c.Conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		c.Close()
+		return
+	}
+	l.raw, l.readFn = raw, l.tryRead
+	for {
+		h, v, err := c.readHead()
+		switch {
+		case err != nil && len(l.buf) == 0 || isTimeout(err) || !c.begin():
+			c.Close()
+			return
+		case err != nil || v == other || !c.admitted(&h):
+			c.handOver(l.take())
+			return
+		}
+		if !c.answerCall(&h) || !c.idle() {
+			c.linger()
+			c.Close()
+			return
+		}
+	}
+}
+
+// take returns what has been read and not used, and gives the buffer back.
+func (l *callLoop) take() []byte {
+	b := append([]byte(nil), l.buf...)
+	l.release()
+	return b
+}
+
+func (l *callLoop) release() {
+	if l.lent != nil {
+		readBuffers.Put(l.lent)
+	}
+	l.lent, l.buf = nil, nil
+}
+
+// tryRead is called with the descriptor when it may be readable. It borrows a
+// buffer only for as long as there is something to put into it.
+func (l *callLoop) tryRead(fd uintptr) bool {
+	b := readBuffers.Get().(*[readSize]byte)
+	n, err := syscall.Read(int(fd), b[:])
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), b[:])
+	}
+	if err == syscall.EAGAIN {
+		readBuffers.Put(b)
+		return false
+	}
+	if n > 0 {
+		l.lent, l.buf, l.err = b, b[:n], nil
+		return true
+	}
+	readBuffers.Put(b)
+	if l.err = err; err == nil {
+		l.err = io.EOF
+	}
+	return true
+}
+
+// readUntil sets the read deadline, unless one is set that is near enough.
+func (c *conn) readUntil(d time.Duration) {
+	now := time.Now()
+	if left := c.calls.readBy.Sub(now); left > d || left < d-d/8 {
+		c.calls.readBy = now.Add(d)
+		c.Conn.SetReadDeadline(c.calls.readBy)
+	}
+}
+
+// readHead reads until a header is complete. The buffer holds it then, and
+// perhaps more.
+func (c *conn) readHead() (h callHead, v verdict, err error) {
+	l := &c.calls
+	if len(l.buf) == 0 {
+		l.release()
+		if l.patient {
+			c.readUntil(callerTimeout)
+		} else {
+			c.readUntil(silentTimeout)
+		}
+		if err := l.raw.Read(l.readFn); err != nil {
+			return h, other, err
+		}
+		if l.err != nil {
+			return h, other, l.err
+		}
+	}
+	for {
+		if h, v = parseHead(l.buf); v != incomplete {
+			return h, v, nil
+		}
+		c.readUntil(headerTimeout)
+		if err := c.readMore(maxHeader); err != nil {
+			return h, other, err
+		}
+	}
+}
+
+// readMore reads more behind what is in the buffer, which may grow to max.
+func (c *conn) readMore(max int) error {
+	l := &c.calls
+	if len(l.buf) == cap(l.buf) {
+		bigger := make([]byte, len(l.buf), min(2*cap(l.buf), max))
+		copy(bigger, l.buf)
+		l.release()
+		l.buf = bigger
+	}
+	n, err := c.Conn.Read(l.buf[len(l.buf):cap(l.buf)])
+	l.buf = l.buf[:len(l.buf)+n]
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// admitted tells whether the client may call at all. If not, net/http says so.
+func (c *conn) admitted(h *callHead) bool {
+	if c.ep.creds != nil {
+		return c.ep.creds.allow(h.auth)
+	}
+	if c.ep.hosts != nil && h.host != nil && string(h.host) != c.calls.host {
+		host := string(h.host)
+		if !c.ep.hosts.allow(host) {
+			return false
+		}
+		c.calls.host = host
+	}
+	return true
+}
+
+// answerCall reads the body of a call and answers it; false if the connection
+// is to be closed.
+func (c *conn) answerCall(h *callHead) bool {
+	l := &c.calls
+	s := c.ep.srv
+	size := h.size + h.length
+	var taken int64
+	defer func() { s.memory.give(taken) }()
+	for len(l.buf) < size {
+		c.readUntil(bodyTimeout)
+		if len(l.buf) == cap(l.buf) && cap(l.buf) >= largeBody {
+			if !s.memory.take(int64(cap(l.buf))) {
+				c.refuse(http.StatusRequestEntityTooLarge)
+				return false
+			}
+			taken += int64(cap(l.buf))
+		}
+		if c.readMore(size) != nil {
+			return false
+		}
+	}
+	a := s.newAnswer()
+	defer a.free()
+	status := s.answer(c.ep, l.buf[h.size:size], a)
+	if rest := l.buf[size:]; len(rest) == 0 {
+		l.release()
+	} else {
+		// The next request is already there.
+		l.buf = append(l.buf[:0], rest...)
+	}
+	if status != http.StatusOK {
+		c.refuse(status)
+		return false
+	}
+	l.patient = true
+	return c.send(a, h) == nil && !h.close
+}
+
+// largeBody is how large a request may be before it counts against the memory
+// budget.
+const largeBody = 128 << 10
+
+// send writes an answer with its header. What is in memory goes out in one
+// piece.
+func (c *conn) send(a *answer, h *callHead) error {
+	var head [headRoom]byte
+	b := head[:0]
+	if h.http10 {
+		b = append(b, "HTTP/1.0 200 OK\r\nDate: "...)
+	} else {
+		b = append(b, "HTTP/1.1 200 OK\r\nDate: "...)
+	}
+	b = append(b, httpDate()...)
+	b = append(b, "\r\nContent-Type: text/xml\r\nContent-Length: "...)
+	b = strconv.AppendInt(b, a.size(), 10)
+	switch {
+	case h.close:
+		b = append(b, "\r\nConnection: close"...)
+	case h.http10:
+		b = append(b, "\r\nConnection: Keep-Alive"...)
+	}
+	b = append(b, "\r\n\r\n"...)
+	return a.writeTo(c, b)
+}
+
+// refuse sends an error page and announces the end of the connection.
+func (c *conn) refuse(status int) {
+	text := strconv.Itoa(status) + " " + http.StatusText(status)
+	page := errorPage(status)
+	c.Write([]byte("HTTP/1.1 " + text + "\r\nDate: " + httpDate() + "\r\nContent-Type: text/html\r\nContent-Length: " +
+		strconv.Itoa(len(page)) + "\r\nConnection: close\r\n\r\n" + page))
+}
+
+// linger lets the client read the answer: a socket that is closed with bytes
+// unread resets the connection.
+func (c *conn) linger() {
+	type halfCloser interface{ CloseWrite() error }
+	if hc, ok := c.Conn.(halfCloser); ok && c.pending() {
+		hc.CloseWrite()
+		c.Conn.SetReadDeadline(time.Now().Add(lingerTimeout))
+		io.CopyN(io.Discard, c.Conn, lingerBytes)
+	}
+}
+
+const (
+	lingerTimeout = 500 * time.Millisecond
+	lingerBytes   = 1 << 20
+)
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// dateText is the Date header of a second.
+type dateText struct {
+	unix int64
+	text string
+}
+
+var lastDate atomic.Pointer[dateText]
+
+// httpDate returns the time as HTTP wants it.
+func httpDate() string {
+	now := time.Now()
+	if d := lastDate.Load(); d != nil && d.unix == now.Unix() {
+		return d.text
+	}
+	d := &dateText{now.Unix(), now.UTC().Format(http.TimeFormat)}
+	lastDate.Store(d)
+	return d.text
+}

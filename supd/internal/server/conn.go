@@ -1,0 +1,189 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// What a connection is doing.
+const (
+	waiting int32 = iota // for a request, or for the rest of its header
+	busy
+	gone
+)
+
+// start is what times of connections are measured from; monotonic.
+var start = time.Now()
+
+// conn is a connection of a client. It is a net.Conn for net/http once that
+// has got it.
+type conn struct {
+	net.Conn
+	ep    *endpoint
+	state atomic.Int32
+	since atomic.Int64 // when it last changed to waiting, since start
+	once  sync.Once
+
+	// ahead is what has been read and not yet been given to net/http.
+	ahead []byte
+	// writeBy is the deadline that is set for writing.
+	writeBy time.Time
+	calls   callLoop
+}
+
+func newConn(ep *endpoint, nc net.Conn) *conn {
+	c := &conn{Conn: nc, ep: ep}
+	c.since.Store(int64(time.Since(start)))
+	return c
+}
+
+// Read reads for net/http.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+			c.ahead = nil
+		}
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// Write gives the client writeTimeout to take a part of p, and again for each
+// further part.
+func (c *conn) Write(p []byte) (n int, err error) {
+	for {
+		if now := time.Now(); c.writeBy.Sub(now) < writeTimeout {
+			// Deadlines are not free; one is good for a few seconds.
+			c.writeBy = now.Add(writeTimeout + 5*time.Second)
+			c.Conn.SetWriteDeadline(c.writeBy)
+		}
+		k, err := c.Conn.Write(p[n:min(len(p), n+writePart)])
+		n += k
+		if err != nil || n == len(p) {
+			return n, err
+		}
+	}
+}
+
+const writePart = 256 << 10
+
+// Close closes the connection; more than once does no harm.
+func (c *conn) Close() error {
+	var err error
+	c.once.Do(func() {
+		c.state.Store(gone)
+		err = c.Conn.Close()
+		c.ep.mu.Lock()
+		delete(c.ep.open, c)
+		c.ep.mu.Unlock()
+		c.ep.signalRoom()
+		c.ep.srv.conns.Done()
+	})
+	return err
+}
+
+// closeIdle closes the connection if it waits for a request.
+func (c *conn) closeIdle() bool {
+	if c.state.CompareAndSwap(waiting, gone) {
+		c.Close()
+		return true
+	}
+	return false
+}
+
+// begin notes that a request has arrived; false if the connection has been
+// given up meanwhile.
+func (c *conn) begin() bool { return c.state.CompareAndSwap(waiting, busy) }
+
+// idle notes that the connection waits for the next request; false if there
+// shall be none.
+func (c *conn) idle() bool {
+	c.since.Store(int64(time.Since(start)))
+	c.state.CompareAndSwap(busy, waiting)
+	c.ep.signalRoom()
+	return !c.ep.srv.draining.Load()
+}
+
+// pending tells whether the client has sent something that is not read yet.
+func (c *conn) pending() bool {
+	raw, err := c.Conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return false
+	}
+	var n int
+	raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, err = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	})
+	return err == nil && n > 0
+}
+
+// connState follows what net/http does with a connection.
+func connState(nc net.Conn, state http.ConnState) {
+	c := nc.(*conn)
+	switch state {
+	case http.StateActive:
+		c.begin()
+	case http.StateIdle:
+		c.idle()
+	}
+}
+
+// connQueue is a net.Listener for the connections that are handed over.
+type connQueue struct {
+	conns chan *conn
+	done  <-chan struct{}
+	addr  net.Addr
+}
+
+func (q *connQueue) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.conns:
+		return c, nil
+	case <-q.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (q *connQueue) Close() error   { return nil }
+func (q *connQueue) Addr() net.Addr { return q.addr }
+
+// handOver gives a connection to net/http, together with what has been read
+// of the request. The connection is busy.
+func (c *conn) handOver(read []byte) {
+	c.ahead = append(c.ahead, read...)
+	c.Conn.SetReadDeadline(time.Time{})
+	select {
+	case c.ep.queue.conns <- c:
+	case <-c.ep.srv.ctx.Done():
+		c.Close()
+	}
+}
+
+func isClosed(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled)
+}
+
+// budget bounds the memory that large requests and answers take together.
+type budget struct{ left atomic.Int64 }
+
+// memoryBudget is its size, in bytes.
+const memoryBudget = 32 << 20
+
+// take takes n bytes if there are as many.
+func (b *budget) take(n int64) bool {
+	if b.left.Add(-n) < 0 {
+		b.left.Add(n)
+		return false
+	}
+	return true
+}
+
+func (b *budget) give(n int64) { b.left.Add(n) }

@@ -1,0 +1,302 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+
+	"sup/lib/plan"
+	"sup/lib/rpc"
+)
+
+// method is one row of the table of methods, from which calls are served and
+// described.
+type method struct {
+	name    string // without the namespace
+	aliases []string
+	help    string
+	params  []parameter
+	returns string // type word
+	result  string // what is returned
+	// always marks the methods that work while the daemon shuts down.
+	always bool
+	run    func(c *call) error
+}
+
+// parameter describes one parameter of a method.
+type parameter struct {
+	name string
+	kind paramKind
+	help string
+	// optional parameters come last; if left out they are true.
+	optional bool
+}
+
+// paramKind says what is taken for a parameter, and what is not.
+type paramKind uint8
+
+const (
+	nameParam    paramKind = iota // of a process or group: a string or something short
+	intParam                      // whatever can be read as a number
+	boolParam                     // anything; see rpc.Value.Truth
+	signalParam                   // a name or a number
+	textParam                     // strictly a string
+	anyParam                      // anything, as text
+	callsParam                    // an array
+	methodsParam                  // the name of a method, even one of another type
+)
+
+// typeWord is the type that methodSignature tells.
+func (k paramKind) typeWord() string {
+	switch k {
+	case intParam:
+		return "int"
+	case boolParam:
+		return "boolean"
+	case callsParam:
+		return "array"
+	}
+	return "string"
+}
+
+// required returns the number of parameters that must be given.
+func (m *method) required() int {
+	n := len(m.params)
+	for n > 0 && m.params[n-1].optional {
+		n--
+	}
+	return n
+}
+
+// signature is the answer of methodSignature.
+func (m *method) signature() []string {
+	types := []string{m.returns}
+	for _, p := range m.params {
+		types = append(types, p.kind.typeWord())
+	}
+	return types
+}
+
+// text is the answer of methodHelp.
+func (m *method) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n", m.help)
+	for _, p := range m.params {
+		fmt.Fprintf(&b, "@param %s %s  %s\n", p.kind.typeWord(), p.name, p.help)
+	}
+	fmt.Fprintf(&b, "@return %s result  %s\n", m.returns, m.result)
+	return b.String()
+}
+
+// factories are the interfaces that an [rpcinterface:x] section can name.
+var factories = map[string][]method{
+	"supervisor.rpcinterface:make_main_rpcinterface": mainMethods,
+}
+
+// methodTable holds the methods that are served, by full name.
+type methodTable struct {
+	byName map[string]*method
+	names  []string // sorted
+}
+
+func newMethodTable(interfaces []plan.RPCInterface) *methodTable {
+	t := &methodTable{byName: make(map[string]*method)}
+	for _, in := range interfaces {
+		t.add(in.Name, factories[in.Factory])
+	}
+	t.add("system", systemMethods())
+	t.names = slices.Sorted(maps.Keys(t.byName))
+	return t
+}
+
+func (t *methodTable) add(namespace string, methods []method) {
+	for i := range methods {
+		m := &methods[i]
+		t.byName[namespace+"."+m.name] = m
+		for _, alias := range m.aliases {
+			t.byName[namespace+"."+alias] = m
+		}
+	}
+}
+
+// call is one call of a method.
+type call struct {
+	ctx    context.Context
+	srv    *Server
+	params []rpc.Value
+	args   [3]argument
+	out    *answer
+	multi  bool // within a multicall
+}
+
+// argument is a parameter in the type that the method wants.
+type argument struct {
+	text string
+	n    int64
+	yes  bool
+}
+
+var errTooLarge = rpc.NewFault(rpc.Failed, "the answer is too large; ask for less at once")
+
+// answer serves the request in body and returns the HTTP status: 200, with the
+// response in a, or 400 if the body is no request.
+func (s *Server) answer(ep *endpoint, body []byte, a *answer) int {
+	req, err := rpc.ParseCall(body)
+	if err != nil {
+		s.log.Log("DEBG", fmt.Sprintf("request to %s: %v", Address(ep.conf), err))
+		return http.StatusBadRequest
+	}
+	a.enc.BeginResponse()
+	c := call{ctx: s.ctx, srv: s, params: req.Params, out: a}
+	if err := c.dispatch(req.Method); err != nil {
+		a.clear(headRoom)
+		a.enc.FaultResponse(faultOf(err))
+		return http.StatusOK
+	}
+	a.enc.EndResponse()
+	return http.StatusOK
+}
+
+// faultOf makes the fault that a client sees of an error.
+func faultOf(err error) *rpc.Fault {
+	var f *rpc.Fault
+	if errors.As(err, &f) {
+		return f
+	}
+	return rpc.NewFault(rpc.Failed, err.Error())
+}
+
+// dispatch runs a method, which writes its result to c.out unless it returns
+// an error.
+func (c *call) dispatch(name string) (err error) {
+	m := c.srv.methods.byName[name]
+	if m == nil {
+		return rpc.NewFault(rpc.UnknownMethod, "")
+	}
+	if len(c.params) > len(m.params) || len(c.params) < m.required() {
+		return rpc.NewFault(rpc.IncorrectParameters, "")
+	}
+	if !m.always && c.srv.backend.State().Code < stateRunning {
+		return rpc.NewFault(rpc.ShutdownState, "")
+	}
+	for i := range m.params {
+		if i >= len(c.params) {
+			c.args[i].yes = true
+		} else if err := c.convert(i, m.params[i].kind); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			c.srv.panicked(name, p)
+			err = rpc.NewFault(rpc.Failed, "internal error")
+		}
+	}()
+	return m.run(c)
+}
+
+// stateRunning is the code of the daemon's state from which on it serves.
+const stateRunning = 1
+
+func (c *call) convert(i int, kind paramKind) error {
+	v, arg := c.params[i], &c.args[i]
+	bad := rpc.NewFault(rpc.IncorrectParameters, "")
+	scalar := v.Kind != rpc.Nil && v.Kind != rpc.Array && v.Kind != rpc.Struct
+	switch kind {
+	case nameParam:
+		if !scalar {
+			return bad
+		}
+		arg.text = v.Text()
+	case intParam:
+		n, ok := v.Number()
+		if !ok {
+			return bad
+		}
+		arg.n = n
+	case boolParam:
+		arg.yes = v.Truth()
+	case signalParam:
+		if !scalar {
+			return bad
+		}
+		arg.text = v.Text()
+		if n, ok := v.Number(); ok && v.Kind != rpc.String {
+			arg.text = fmt.Sprint(n)
+		}
+	case textParam:
+		if v.Kind == rpc.Nil {
+			return bad
+		}
+		if v.Kind != rpc.String {
+			return rpc.NewFault(rpc.IncorrectParameters, v.Text())
+		}
+		arg.text = v.Str
+	case anyParam, methodsParam:
+		arg.text = v.Text()
+	case callsParam:
+		if v.Kind != rpc.Array {
+			return bad
+		}
+	}
+	return nil
+}
+
+// quoting are the codes whose text names what the client named.
+var quoting = map[int]bool{
+	rpc.BadName: true, rpc.BadSignal: true, rpc.AlreadyStarted: true, rpc.NotRunning: true, rpc.SpawnError: true,
+	rpc.AbnormalTermination: true, rpc.AlreadyAdded: true, rpc.StillRunning: true,
+}
+
+// quote adds the name or signal that the client wrote to a bare fault.
+func quote(err error, name string) error {
+	var f *rpc.Fault
+	if errors.As(err, &f) && quoting[f.Code] {
+		if bare := rpc.NewFault(f.Code, ""); f.String == bare.String {
+			return &rpc.Fault{Code: f.Code, String: bare.String + ": " + name}
+		}
+	}
+	return err
+}
+
+// onceEach remembers what has been said.
+type onceEach struct {
+	mu   sync.Mutex
+	said map[uint64]bool
+}
+
+func (o *onceEach) first(key uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.said[key] || len(o.said) > 1000 {
+		return false
+	}
+	if o.said == nil {
+		o.said = make(map[uint64]bool)
+	}
+	o.said[key] = true
+	return true
+}
+
+// panicked logs a defect of ours: in full the first time, then not at all.
+func (s *Server) panicked(where string, p any) {
+	stack := debug.Stack()
+	h := fnv.New64a()
+	// The addresses in a trace differ from time to time; its functions don't.
+	for line := range strings.Lines(string(stack)) {
+		if !strings.HasPrefix(line, "\t") && !strings.HasPrefix(line, "goroutine") {
+			name, _, _ := strings.Cut(line, "(")
+			h.Write([]byte(name))
+		}
+	}
+	if s.panics.first(h.Sum64()) {
+		s.log.Log("CRIT", fmt.Sprintf("defect %016x while serving %s: %v\n%s", h.Sum64(), where, p, stack))
+	}
+}

@@ -1,0 +1,199 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"sup/lib/logfile"
+)
+
+// ServeHTTP serves what has been handed over.
+func (ep *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := ep.srv
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			s.panicked(r.Method+" "+r.URL.Path, p)
+			fail(w, http.StatusInternalServerError)
+		}
+	}()
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	if ep.creds != nil && !ep.creds.allow([]byte(r.Header.Get("Authorization"))) {
+		if r.Header.Get("Authorization") != "" {
+			s.failures.add(s.log, ep.conf.Section)
+		}
+		h.Set("WWW-Authenticate", `Basic realm="default"`)
+		h.Set("Connection", "close")
+		fail(w, http.StatusUnauthorized)
+		return
+	}
+	if ep.hosts != nil && r.Host != "" && !ep.hosts.allow(r.Host) {
+		fail(w, http.StatusMisdirectedRequest)
+		return
+	}
+	switch path := r.URL.Path; {
+	case strings.HasPrefix(path, "/RPC2"):
+		ep.serveCall(w, r)
+	case path == "/mainlogtail" || strings.HasPrefix(path, "/mainlogtail/"):
+		ep.serveMainTail(w, r)
+	case path == "/logtail" || strings.HasPrefix(path, "/logtail/"):
+		ep.serveTail(w, r, strings.TrimPrefix(strings.TrimPrefix(path, "/logtail"), "/"))
+	default:
+		ep.servePage(w, r, strings.TrimLeft(path, "/"))
+	}
+}
+
+// fail answers with an error page.
+func fail(w http.ResponseWriter, status int) {
+	reply(w, status, "text/html", []byte(errorPage(status)))
+}
+
+func reply(w http.ResponseWriter, status int, contentType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
+func errorPage(status int) string {
+	text := html.EscapeString(strconv.Itoa(status) + " " + http.StatusText(status))
+	return "<!DOCTYPE html>\n<html><head><title>" + text + "</title></head><body><h1>" + text + "</h1></body></html>\n"
+}
+
+// serveCall serves an XML-RPC call that did not come in plain form.
+func (ep *endpoint) serveCall(w http.ResponseWriter, r *http.Request) {
+	s := ep.srv
+	if r.Method != http.MethodPost {
+		fail(w, http.StatusBadRequest)
+		return
+	}
+	if !sameOrigin(r) {
+		fail(w, http.StatusForbidden)
+		return
+	}
+	if r.ContentLength < 0 || r.ContentLength == 0 && r.Header.Get("Content-Length") == "" {
+		w.Header().Set("Connection", "close")
+		fail(w, http.StatusLengthRequired)
+		return
+	}
+	large := r.ContentLength > largeBody
+	if r.ContentLength > maxBody || large && !s.memory.take(r.ContentLength) {
+		w.Header().Set("Connection", "close")
+		fail(w, http.StatusRequestEntityTooLarge)
+		return
+	}
+	if large {
+		defer s.memory.give(r.ContentLength)
+	}
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.Header().Set("Connection", "close")
+		fail(w, http.StatusBadRequest)
+		return
+	}
+	a := s.newAnswer()
+	defer a.free()
+	if status := s.answer(ep, body, a); status != http.StatusOK {
+		fail(w, status)
+		return
+	}
+	w.Header().Set("Content-Type", "text/xml")
+	w.Header().Set("Content-Length", strconv.FormatInt(a.size(), 10))
+	if a.writeTo(w, nil) != nil {
+		// The client must not take what it has got for the whole.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// tailStart is how far before the end of a log a stream begins, in bytes.
+const tailStart = 1024
+
+// serveTail streams the log of a process: name, name/stdout or name/stderr.
+func (ep *endpoint) serveTail(w http.ResponseWriter, r *http.Request, what string) {
+	if r.Method != http.MethodGet {
+		fail(w, http.StatusBadRequest)
+		return
+	}
+	name, channel, given := strings.Cut(what, "/")
+	if !given {
+		channel = "stdout"
+	}
+	group, process, whole := splitName(name)
+	if whole || channel != "stdout" && channel != "stderr" {
+		fail(w, http.StatusNotFound)
+		return
+	}
+	path, err := ep.srv.backend.LogPath(r.Context(), group, process, channel)
+	if err != nil {
+		fail(w, http.StatusNotFound)
+		return
+	}
+	w.Header().Set("X-Accel-Buffering", "no")
+	ep.stream(w, r, path)
+}
+
+func (ep *endpoint) serveMainTail(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		fail(w, http.StatusBadRequest)
+		return
+	}
+	ep.stream(w, r, ep.srv.backend.MainLogPath())
+}
+
+// readable returns when the log at path was last written to, or why it cannot
+// be read.
+func readable(path string) (time.Time, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	section, err := logfile.OpenSection(path, -1, 0)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return fi.ModTime(), section.Close()
+}
+
+// stream sends the end of the log at path and then what is appended, until the
+// client goes away, does not read for writeTimeout, or the server closes.
+func (ep *endpoint) stream(w http.ResponseWriter, r *http.Request, path string) {
+	modified, err := readable(path)
+	if err != nil {
+		fail(w, http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
+	w.Header().Set("Content-Type", "text/plain;charset=utf-8")
+	w.WriteHeader(http.StatusOK)
+	rc := http.NewResponseController(w)
+	if rc.Flush() != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	stop := context.AfterFunc(ep.srv.ctx, cancel)
+	defer stop()
+	send := func(p []byte) error {
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+		return rc.Flush()
+	}
+	err = logfile.Follow(ctx, path, -tailStart, send, func() error { return send([]byte("==> File truncated <==\n")) })
+	if err != nil && ctx.Err() == nil && !isTimeout(err) && !errors.Is(err, io.ErrClosedPipe) {
+		ep.srv.log.Log("DEBG", fmt.Sprintf("stream of %q: %v", path, err))
+	}
+}

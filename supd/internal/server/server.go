@@ -1,0 +1,396 @@
+// Package server is supd's HTTP side: its listening sockets, the check of
+// credentials, the XML-RPC methods, the streaming logs and the status page. It
+// owns no state of the programs; all it knows of them it asks of a Backend.
+//
+// The daemon uses it so:
+//
+//	srv, err := server.Open(plan.Servers, opts)   // in the foreground: errors are seen
+//	for _, s := range server.Unprotected(plan.Servers) { … a CRIT line … }
+//	srv.Serve(backend, logger)                    // returns at once
+//	…
+//	srv.Close(ctx)                                // answers what has been asked, removes the socket files
+//
+// A reload closes the old Server and opens one for the new plan; to keep the
+// sockets that both have, pass the old one's Files as Options.Inherited and
+// close the old one with Abandon. A live upgrade calls Pause, hands Files to
+// the new image, and, should that not start, Resume. Sockets from systemd are
+// sorted by SocketAddresses.
+//
+// # How a request is served
+//
+// Each connection starts in a loop of its own that knows one thing only: an
+// XML-RPC call in the plain form in which clients send it. That is what happens
+// thousands of times a second. Whatever else arrives, be it another method or
+// path, a header that needs thought or a mistake, the connection is handed over
+// as it is to net/http, which serves it from then on, calls included.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sup/lib/plan"
+)
+
+// Limits of a connection.
+const (
+	headerTimeout = 10 * time.Second // from the first byte of a request to the end of its header
+	bodyTimeout   = 60 * time.Second
+	writeTimeout  = 30 * time.Second // without the client taking anything
+	silentTimeout = 60 * time.Second // until the first request, and between requests to the page
+	// callerTimeout is how long a connection over which a call has been
+	// answered may lie idle. Clients keep theirs, as supervisorctl's shell
+	// does, and take its end for a failure.
+	callerTimeout = 30 * time.Minute
+
+	maxHeader = 64 << 10
+	maxBody   = 16 << 20
+)
+
+// Options are the settings of a Server beside those of the plan.
+type Options struct {
+	// Version is what getSupervisorVersion answers and the page shows.
+	Version string
+	// Interfaces are the [rpcinterface:x] sections; without one for the
+	// main interface there are only the system methods.
+	Interfaces []plan.RPCInterface
+	// Inherited are open listening sockets by Address; those that a server
+	// wants are taken over and closed, the others left alone.
+	Inherited map[string]*os.File
+	// AllowedHosts are names under which TCP servers without a password may
+	// be addressed, beside their own.
+	AllowedHosts []string
+	// Stderr takes what is to be said at opening. It may be nil.
+	Stderr io.Writer
+	// MaxConns bounds the open connections of each listener; 0 means a
+	// quarter of the file descriptors that the process may have.
+	MaxConns int
+}
+
+// Server serves all HTTP servers of a plan.
+type Server struct {
+	opts      Options
+	endpoints []*endpoint
+	methods   *methodTable
+	memory    budget
+
+	backend  Backend
+	log      Logger
+	panics   onceEach
+	failures failureLog
+
+	// ctx ends when the server closes; streams end with it at once.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// accepting counts the accept loops, conns the connections.
+	accepting sync.WaitGroup
+	conns     sync.WaitGroup
+	draining  atomic.Bool
+}
+
+// endpoint is one server of the plan.
+type endpoint struct {
+	srv      *Server
+	conf     plan.Server
+	listener listener
+	file     fileID // of a unix socket
+	creds    *credentials
+	hosts    *hostGuard
+	maxConns int
+
+	http  *http.Server
+	queue *connQueue // connections for http
+
+	mu   sync.Mutex
+	open map[*conn]struct{}
+	// room is signalled when a connection has ended or become idle while
+	// the accept loop waits for that.
+	room chan struct{}
+}
+
+// Open opens the sockets of all servers, or none. The texts of errors are
+// Supervisor's where it has one.
+func Open(servers []plan.Server, opts Options) (*Server, error) {
+	if opts.Stderr == nil {
+		opts.Stderr = io.Discard
+	}
+	if opts.MaxConns == 0 {
+		opts.MaxConns = defaultMaxConns()
+	}
+	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces)}
+	s.memory.left.Store(memoryBudget)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	inherited := maps.Clone(opts.Inherited)
+	for _, conf := range servers {
+		address := Address(conf)
+		l, file, err := listen(conf, inherited[address], opts.Stderr)
+		if err != nil {
+			s.closeListeners(true)
+			return nil, err
+		}
+		delete(inherited, address)
+		s.endpoints = append(s.endpoints, &endpoint{
+			srv: s, conf: conf, listener: l, file: file,
+			creds: newCredentials(conf), hosts: newHostGuard(conf, opts.AllowedHosts),
+			maxConns: opts.MaxConns, open: make(map[*conn]struct{}), room: make(chan struct{}, 1),
+		})
+	}
+	return s, nil
+}
+
+func defaultMaxConns() int {
+	var lim syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim) != nil {
+		return 1024
+	}
+	return max(16, int(min(lim.Cur/4, 1<<16)))
+}
+
+// Serve begins to answer requests and returns. It must be called only once.
+func (s *Server) Serve(backend Backend, logger Logger) {
+	s.backend, s.log = backend, logger
+	for _, ep := range s.endpoints {
+		ep.queue = &connQueue{conns: make(chan *conn), done: s.ctx.Done(), addr: ep.listener.Addr()}
+		ep.http = &http.Server{
+			Handler:           ep,
+			ReadHeaderTimeout: headerTimeout,
+			IdleTimeout:       silentTimeout,
+			MaxHeaderBytes:    maxHeader,
+			ConnState:         connState,
+			ErrorLog:          log.New(debugLog{logger}, "", 0),
+		}
+		go ep.http.Serve(ep.queue)
+	}
+	s.accept()
+}
+
+func (s *Server) accept() {
+	for _, ep := range s.endpoints {
+		s.accepting.Go(ep.accept)
+	}
+}
+
+// Files returns duplicates of the listening sockets by Address.
+func (s *Server) Files() (map[string]*os.File, error) {
+	files := make(map[string]*os.File)
+	for _, ep := range s.endpoints {
+		f, err := ep.listener.File()
+		if err != nil {
+			for _, f := range files {
+				f.Close()
+			}
+			return nil, fmt.Errorf("cannot hand on the socket of %s: %w", Address(ep.conf), err)
+		}
+		files[Address(ep.conf)] = f
+	}
+	return files, nil
+}
+
+// Pause stops accepting connections, which wait in the sockets then, and
+// returns when no request is being served or waits to be read. Idle connections
+// are closed. If ctx ends first, its error is returned.
+func (s *Server) Pause(ctx context.Context) error {
+	s.stopAccepting()
+	s.draining.Store(true)
+	for _, ep := range s.endpoints {
+		ep.http.SetKeepAlivesEnabled(false)
+		ep.closeIdle(true)
+	}
+	return s.drained(ctx)
+}
+
+// Resume undoes Pause.
+func (s *Server) Resume() {
+	s.draining.Store(false)
+	for _, ep := range s.endpoints {
+		ep.http.SetKeepAlivesEnabled(true)
+		ep.listener.SetDeadline(time.Time{})
+	}
+	s.accept()
+}
+
+func (s *Server) stopAccepting() {
+	for _, ep := range s.endpoints {
+		ep.listener.SetDeadline(time.Unix(1, 0))
+	}
+	s.accepting.Wait()
+}
+
+// Close stops listening, removes the socket files, and ends all connections:
+// idle ones and streams at once, the others when they have been answered, or
+// when ctx is done.
+func (s *Server) Close(ctx context.Context) error { return s.close(ctx, true) }
+
+// Abandon is Close, but leaves the socket files: their sockets are in other
+// hands.
+func (s *Server) Abandon(ctx context.Context) error { return s.close(ctx, false) }
+
+func (s *Server) close(ctx context.Context, unlink bool) error {
+	s.draining.Store(true)
+	s.closeListeners(unlink)
+	s.accepting.Wait()
+	s.cancel()
+	for _, ep := range s.endpoints {
+		if ep.http != nil {
+			ep.http.SetKeepAlivesEnabled(false)
+		}
+		ep.closeIdle(false)
+	}
+	err := s.drained(ctx)
+	for _, ep := range s.endpoints {
+		ep.closeAll()
+		if ep.http != nil {
+			ep.http.Close()
+		}
+	}
+	return err
+}
+
+func (s *Server) closeListeners(unlink bool) {
+	for _, ep := range s.endpoints {
+		if unlink && ep.conf.Unix {
+			// Somebody else's socket may lie there by now.
+			if id, err := idOf(ep.conf.Path); err == nil && id == ep.file {
+				os.Remove(ep.conf.Path)
+			}
+		}
+		ep.listener.Close()
+	}
+}
+
+// drained waits until the last connection has ended.
+func (s *Server) drained(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		s.conns.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// accept takes connections until the listener is closed or has a deadline.
+func (ep *endpoint) accept() {
+	pause := 5 * time.Millisecond
+	for {
+		nc, err := ep.listener.Accept()
+		switch {
+		case err == nil:
+			pause = 5 * time.Millisecond
+			ep.admit(newConn(ep, nc))
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.EINVAL), isClosed(err):
+			return
+		default:
+			// Out of descriptors or memory: make room, and wait for more.
+			ep.srv.log.Log("WARN", fmt.Sprintf("cannot accept a connection on %s: %v", Address(ep.conf), err))
+			ep.evict()
+			select {
+			case <-time.After(pause):
+			case <-ep.srv.ctx.Done():
+				return
+			}
+			pause = min(2*pause, time.Second)
+		}
+	}
+}
+
+// admit begins to serve a connection, when there is room for it.
+func (ep *endpoint) admit(c *conn) {
+	ep.srv.conns.Add(1)
+	for {
+		ep.mu.Lock()
+		if len(ep.open) < ep.maxConns {
+			ep.open[c] = struct{}{}
+			ep.mu.Unlock()
+			go c.serve()
+			return
+		}
+		ep.mu.Unlock()
+		if ep.evict() {
+			continue
+		}
+		select {
+		case <-ep.room:
+		case <-time.After(time.Second): // a deadline on the listener may be pending
+			if ep.srv.draining.Load() {
+				c.Conn.Close()
+				ep.srv.conns.Done()
+				return
+			}
+		}
+	}
+}
+
+// evict closes the connections that have been without a request for the
+// longest, a sixteenth of all, and tells whether there were any.
+func (ep *endpoint) evict() bool {
+	ep.mu.Lock()
+	var idle []*conn
+	for c := range ep.open {
+		if c.state.Load() == waiting {
+			idle = append(idle, c)
+		}
+	}
+	ep.mu.Unlock()
+	slices.SortFunc(idle, func(a, b *conn) int { return int(a.since.Load() - b.since.Load()) })
+	closed := false
+	for _, c := range idle[:min(len(idle), 1+len(idle)/16)] {
+		closed = c.closeIdle() || closed
+	}
+	return closed
+}
+
+// closeIdle closes the connections that wait for a request; with spare, not
+// those where one has arrived but is not read yet.
+func (ep *endpoint) closeIdle(spare bool) {
+	for _, c := range ep.all() {
+		if !spare || !c.pending() {
+			c.closeIdle()
+		}
+	}
+}
+
+func (ep *endpoint) closeAll() {
+	for _, c := range ep.all() {
+		c.Close()
+	}
+}
+
+func (ep *endpoint) all() []*conn {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	return slices.Collect(maps.Keys(ep.open))
+}
+
+// signalRoom wakes the accept loop if it waits for room.
+func (ep *endpoint) signalRoom() {
+	select {
+	case ep.room <- struct{}{}:
+	default:
+	}
+}
+
+// debugLog takes net/http's complaints about clients.
+type debugLog struct{ log Logger }
+
+func (d debugLog) Write(p []byte) (int, error) {
+	d.log.Log("DEBG", strings.TrimSpace(string(p)))
+	return len(p), nil
+}

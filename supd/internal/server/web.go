@@ -1,0 +1,257 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"fmt"
+	"html/template"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+
+	"sup/lib/logfile"
+	"sup/lib/rpc"
+)
+
+//go:embed assets
+var assets embed.FS
+
+// templates are parsed when the page is first asked for; most daemons never
+// are.
+var templates = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").ParseFS(assets, "assets/*.html"))
+})
+
+// policy is what the pages may load: their own files, nothing else.
+const policy = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// servePage serves the page for people and what belongs to it; name is the path
+// without the slashes at its beginning.
+func (ep *endpoint) servePage(w http.ResponseWriter, r *http.Request, name string) {
+	get := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if !get && r.Method != http.MethodPost {
+		fail(w, http.StatusBadRequest)
+		return
+	}
+	switch name {
+	case "", "index.html":
+		ep.serveStatus(w, r)
+		return
+	case "tail.html":
+		ep.serveTailPage(w, r)
+		return
+	case "ok.html":
+		reply(w, http.StatusOK, "text/plain", []byte("OK"))
+		return
+	}
+	if !get {
+		fail(w, http.StatusBadRequest)
+		return
+	}
+	dir, _, _ := strings.Cut(name, "/")
+	if dir != "stylesheets" && dir != "images" && dir != "scripts" || path.Clean(name) != name {
+		fail(w, http.StatusNotFound)
+		return
+	}
+	data, err := assets.ReadFile("assets/" + name)
+	if err != nil {
+		fail(w, http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Cache-Control", "max-age=3600")
+	reply(w, http.StatusOK, mime.TypeByExtension(path.Ext(name)), data)
+}
+
+// render sends a page. It is never to be kept: it shows a moment.
+func render(w http.ResponseWriter, page string, data any) {
+	var b bytes.Buffer
+	if err := templates().ExecuteTemplate(&b, page, data); err != nil {
+		panic(err)
+	}
+	h := w.Header()
+	noCache(h)
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Referrer-Policy", "same-origin")
+	reply(w, http.StatusOK, "text/html;charset=utf-8", b.Bytes())
+}
+
+func noCache(h http.Header) {
+	h.Set("Pragma", "no-cache")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Expires", "Thu, 01 Jan 1970 00:00:00 GMT")
+}
+
+// maxForm bounds the form of an action, in bytes.
+const maxForm = 64 << 10
+
+// form returns the values of the query and of a form that was posted, where
+// the latter count. Bad encoding is passed over.
+func form(w http.ResponseWriter, r *http.Request) url.Values {
+	values := r.URL.Query()
+	if r.Method == http.MethodPost {
+		data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+		if err == nil {
+			posted, _ := url.ParseQuery(string(data))
+			for k, v := range posted {
+				values[k] = v
+			}
+		}
+	}
+	return values
+}
+
+// row is a process in the table of the page.
+type row struct {
+	rpc.ProcessInfo
+}
+
+// FullName is the name by which the process is called.
+func (r row) FullName() string { return joinName(r.Group, r.Name) }
+
+// Escaped is the full name as part of an address.
+func (r row) Escaped() string { return url.PathEscape(r.FullName()) }
+
+// Lower is the name of the state in lower case.
+func (r row) Lower() string { return strings.ToLower(r.StateName) }
+
+// Class is the style of its state.
+func (r row) Class() string {
+	switch r.State {
+	case 20:
+		return "running"
+	case 30, 200:
+		return "error"
+	}
+	return "nominal"
+}
+
+// Startable and Stoppable say which actions make sense.
+func (r row) Startable() bool { return r.State == 0 || r.State == 100 || r.State == 200 }
+
+// Stoppable is the opposite, but for the states in between.
+func (r row) Stoppable() bool { return r.State == 20 }
+
+// section is a group in the table. A program that is its own group, as most
+// are, needs no heading.
+type section struct {
+	Group   string
+	Heading bool
+	Rows    []row
+}
+
+// statusPage is what the status page shows.
+type statusPage struct {
+	Identifier, Version, Message, State, Filter string
+	Sections                                    []section
+	Total, Running, Shown                       int
+	MainLog                                     bool
+}
+
+func (ep *endpoint) serveStatus(w http.ResponseWriter, r *http.Request) {
+	values := form(w, r)
+	if action := values.Get("action"); action != "" && r.Method != http.MethodHead {
+		ep.serveAction(w, r, values, action)
+		return
+	}
+	s := ep.srv
+	infos, err := s.backend.AllProcessInfo(r.Context())
+	if err != nil {
+		s.log.Log("WARN", fmt.Sprintf("cannot show the status page: %v", err))
+		fail(w, http.StatusServiceUnavailable)
+		return
+	}
+	page := statusPage{
+		Identifier: s.backend.Identification(), Version: s.opts.Version, Message: values.Get("message"),
+		Filter: values.Get("filter"), MainLog: s.backend.MainLogPath() != "", Total: len(infos),
+	}
+	if state := s.backend.State(); state.Code < stateRunning {
+		page.State = state.Name
+	}
+	page.add(infos)
+	render(w, "status.html", &page)
+}
+
+func (p *statusPage) add(infos []rpc.ProcessInfo) {
+	wanted := strings.ToLower(p.Filter)
+	for _, info := range infos {
+		if info.State == 20 {
+			p.Running++
+		}
+		r := row{info}
+		if !strings.Contains(strings.ToLower(r.FullName()), wanted) {
+			continue
+		}
+		p.Shown++
+		n := len(p.Sections)
+		if n == 0 || p.Sections[n-1].Group != info.Group {
+			p.Sections = append(p.Sections, section{Group: info.Group})
+			n++
+		}
+		sec := &p.Sections[n-1]
+		sec.Rows = append(sec.Rows, r)
+		sec.Heading = sec.Heading || info.Name != info.Group
+	}
+}
+
+// tailPage is what the page with the end of a log shows.
+type tailPage struct {
+	Name, Channel, Text string
+	Main                bool
+	Limit, More         int64
+}
+
+// serveTailPage shows the end of a log: processname=, with channel=stderr if
+// wanted, or log=main; limit= is the number of bytes.
+func (ep *endpoint) serveTailPage(w http.ResponseWriter, r *http.Request) {
+	values := form(w, r)
+	page := tailPage{Name: values.Get("processname"), Channel: "stdout", Main: values.Get("log") == "main", Limit: tailStart}
+	if values.Get("channel") == "stderr" {
+		page.Channel = "stderr"
+	}
+	if n, err := strconv.ParseInt(values.Get("limit"), 10, 64); err == nil {
+		page.Limit = min(max(n, tailStart), maxTailPage)
+	}
+	page.More = min(page.Limit*8, maxTailPage)
+	switch {
+	case page.Main:
+		page.Text = lastBytes(ep.srv.backend.MainLogPath(), "the activity log", page.Limit)
+	case page.Name == "":
+		page.Text = "No process name found"
+	default:
+		page.Text = ep.tailText(r.Context(), page.Name, page.Channel, page.Limit)
+	}
+	render(w, "tail.html", &page)
+}
+
+// maxTailPage bounds how much of a log a page shows, in bytes.
+const maxTailPage = 8 << 20
+
+func (ep *endpoint) tailText(ctx context.Context, name, channel string, limit int64) string {
+	group, process, whole := splitName(name)
+	if whole {
+		return unexpected(rpc.NewFault(rpc.BadName, name))
+	}
+	path, err := ep.srv.backend.LogPath(ctx, group, process, channel)
+	if err != nil {
+		return "ERROR: " + unexpected(quote(err, name))
+	}
+	return lastBytes(path, name, limit)
+}
+
+func lastBytes(path, name string, limit int64) string {
+	if path == "" {
+		return "No file for " + name
+	}
+	text, err := logfile.Read(path, -limit, 0)
+	if err != nil {
+		return "No file for " + name
+	}
+	return strings.ToValidUTF8(string(text), "\uFFFD")
+}

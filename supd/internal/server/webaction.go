@@ -1,0 +1,173 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"sup/lib/rpc"
+)
+
+// errNoAction is returned for an action that does not exist.
+var errNoAction = errors.New("no such action")
+
+// serveAction does what a button or a link of the page asks for, and sends the
+// browser back to the page with a message.
+func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values url.Values, action string) {
+	if !sameOrigin(r) {
+		fail(w, http.StatusForbidden)
+		return
+	}
+	var message string
+	var err error
+	// The action goes on when the browser does not wait for its end.
+	ctx := ep.srv.ctx
+	switch name, group := values.Get("processname"), values.Get("groupname"); {
+	case action == "refresh":
+		message = "Page refreshed at " + ctime()
+	case group != "":
+		message, err = ep.groupAction(ctx, group, action)
+	case action == "stopall":
+		if _, err = ep.srv.backend.StopAll(ctx, true); err == nil {
+			message = "All stopped at " + ctime()
+		}
+	case action == "restartall":
+		if _, err = ep.srv.backend.StopAll(ctx, true); err == nil {
+			_, err = ep.srv.backend.StartAll(ctx, true)
+		}
+		if err == nil {
+			message = "All restarted at " + ctime()
+		}
+	case name != "":
+		message, err = ep.processAction(ctx, name, action)
+	default:
+		err = errNoAction
+	}
+	if errors.Is(err, errNoAction) {
+		fail(w, http.StatusInternalServerError)
+		return
+	}
+	if err != nil {
+		message = unexpected(err)
+	}
+	noCache(w.Header())
+	query := "?message=" + strings.ReplaceAll(url.QueryEscape(message), "+", "%20")
+	if values.Get("from") == "page" {
+		// Relative, so that it is right behind a proxy that adds a prefix.
+		if filter := values.Get("filter"); filter != "" {
+			query += "&filter=" + url.QueryEscape(filter)
+		}
+		w.Header().Set("Location", "index.html"+query)
+		fail(w, http.StatusSeeOther)
+		return
+	}
+	w.Header().Set("Location", "http://"+ep.hostFor(r)+"/"+query)
+	fail(w, http.StatusMovedPermanently)
+}
+
+// hostFor is the host that the client knows us by.
+func (ep *endpoint) hostFor(r *http.Request) string {
+	if host := r.Host; host != "" {
+		return strings.TrimSuffix(host, ":80")
+	}
+	if ep.conf.Unix {
+		return "localhost"
+	}
+	host := ep.conf.Host
+	if host == "" {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(ep.conf.Port))
+}
+
+func ctime() string { return time.Now().Format("Mon Jan _2 15:04:05 2006") }
+
+func (ep *endpoint) processAction(ctx context.Context, name, action string) (string, error) {
+	b := ep.srv.backend
+	group, process, whole := splitName(name)
+	missing := "No such process named " + name
+	if whole {
+		return missing, nil
+	}
+	if _, err := b.ProcessInfo(ctx, group, process); err != nil {
+		if f := faultOf(err); f.Code == rpc.BadName {
+			return missing, nil
+		}
+		return "", err
+	}
+	switch action {
+	case "start":
+		if err := b.StartProcess(ctx, group, process, true); err != nil {
+			return "ERROR: Process " + name + ": " + startError(quote(err, name)), nil
+		}
+		return "Process " + name + " started", nil
+	case "stop":
+		if err := b.StopProcess(ctx, group, process, true); err != nil {
+			return "", quote(err, name)
+		}
+		return "Process " + name + " stopped", nil
+	case "restart":
+		// Whatever comes of it; the page shows that.
+		_ = b.StopProcess(ctx, group, process, true)
+		_ = b.StartProcess(ctx, group, process, true)
+		return "Process " + name + " restarted", nil
+	case "clearlog":
+		if err := b.ClearLogs(ctx, group, process); err != nil {
+			return "", quote(err, name)
+		}
+		return "Log for " + name + " cleared", nil
+	}
+	return "", errNoAction
+}
+
+func (ep *endpoint) groupAction(ctx context.Context, group, action string) (string, error) {
+	b := ep.srv.backend
+	var err error
+	var done string
+	switch action {
+	case "start":
+		done = "started"
+		_, err = b.StartGroup(ctx, group, true)
+	case "stop":
+		done = "stopped"
+		_, err = b.StopGroup(ctx, group, true)
+	case "restart":
+		done = "restarted"
+		if _, err = b.StopGroup(ctx, group, true); err == nil {
+			_, err = b.StartGroup(ctx, group, true)
+		}
+	default:
+		return "", errNoAction
+	}
+	if err != nil {
+		return "", quote(err, group)
+	}
+	return "Group " + group + " " + done, nil
+}
+
+// startError says why a process could not be started.
+func startError(err error) string {
+	switch f := faultOf(err); f.Code {
+	case rpc.NoFile:
+		return "no such file"
+	case rpc.NotExecutable:
+		return "file not executable"
+	case rpc.AlreadyStarted:
+		return "already started"
+	case rpc.SpawnError:
+		return "spawn error"
+	case rpc.AbnormalTermination:
+		return "abnormal termination"
+	}
+	return unexpected(err)
+}
+
+func unexpected(err error) string {
+	f := faultOf(err)
+	return "unexpected rpc fault [" + strconv.Itoa(f.Code) + "] " + f.String
+}
