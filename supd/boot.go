@@ -67,6 +67,7 @@ type start struct {
 	log     *activity.Log
 	servers *server.Server
 	signals chan os.Signal
+	suplog  string
 	daemon  *daemon.Daemon
 }
 
@@ -80,6 +81,9 @@ func boot(s *start) int {
 	}
 	limits, err := raiseLimits(&p.Daemon)
 	if err != nil {
+		return usageError(s.stderr, s.prog, err)
+	}
+	if s.suplog, err = findSuplog(); err != nil {
 		return usageError(s.stderr, s.prog, err)
 	}
 	sink, err := openActivityLog(&p.Daemon)
@@ -200,13 +204,9 @@ func (s *start) supervise() int {
 		s.log.Print(activity.Debug, err.Error())
 		pidfile = ""
 	}
-	suplog, err := findSuplog()
-	if err != nil {
-		s.log.Print(activity.Critical, err.Error())
-	}
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
-		Signals: s.signals, Suplog: suplog,
+		Signals: s.signals, Suplog: s.suplog,
 	})
 	s.daemon = d
 	s.servers.Serve(d, s.log)
@@ -305,5 +305,5 @@ func findSuplog() (string, error) {
 			return file, nil
 		}
 	}
-	return "", errors.New("cannot find suplog, neither beside supd nor in PATH; programs block once their pipes are full; hint: install suplog beside supd")
+	return "", errors.New("cannot find suplog, neither beside supd nor in PATH; hint: install it beside supd")
 }

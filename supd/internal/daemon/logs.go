@@ -119,10 +119,12 @@ func readWire(conn *logwire.Conn, l *logPlane) {
 			continue
 		}
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
-				l.d.post(func() { l.d.log.Print(activity.Error, "suplog: "+err.Error()) })
-			}
-			l.d.post(func() { l.disconnected(conn) })
+			l.d.post(func() {
+				if l.conn == conn && !errors.Is(err, io.EOF) {
+					l.d.log.Print(activity.Error, "suplog: "+err.Error())
+				}
+				l.disconnected(conn)
+			})
 			return
 		}
 		m.Data = slices.Clone(m.Data)
