@@ -99,14 +99,3 @@ func (b *buffer) takeBack(i int) entry {
 	}
 	return e
 }
-
-// entries are all entries in order.
-func (b *buffer) entries() []entry {
-	all := make([]entry, 0, b.len())
-	add := func(e entry) { all = append(all, e) }
-	b.counted.each(add)
-	b.held.each(add)
-	all = append(all, b.back...)
-	slices.SortFunc(all, func(x, y entry) int { return int(x.poolSerial - y.poolSerial) })
-	return all
-}

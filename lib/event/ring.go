@@ -39,10 +39,3 @@ func (r *ring[T]) pop() T {
 	}
 	return v
 }
-
-// each calls f for every element, oldest first.
-func (r *ring[T]) each(f func(T)) {
-	for i := range r.n {
-		f(r.slots[(r.first+i)&(len(r.slots)-1)])
-	}
-}
