@@ -40,7 +40,8 @@ type T interface {
 //	                      means the daemon
 //	shutdown              ends the daemon as Daemon.Stop does
 //
-// A daemon that still runs when the script ends is shut down in the same way.
+// The condition [reference] holds if the tests run against Supervisor. A daemon
+// that still runs when the script ends is shut down in the same way.
 func RunScripts(t *testing.T, dir string, tools ...string) {
 	testscript.Run(t, testscript.Params{
 		Dir: dir,
@@ -67,6 +68,12 @@ func RunScripts(t *testing.T, dir string, tools ...string) {
 			"await-file": scriptAwaitFile,
 			"signal":     scriptSignal,
 			"shutdown":   scriptShutdown,
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "reference" {
+				return Reference(), nil
+			}
+			return false, fmt.Errorf("unknown condition %s", name)
 		},
 		// The names of directories are part of socket paths, which must be short.
 		WorkdirRoot: tempDir(t),
