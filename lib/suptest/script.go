@@ -43,6 +43,11 @@ type T interface {
 // The condition [reference] holds if the tests run against Supervisor. A daemon
 // that still runs when the script ends is shut down in the same way.
 func RunScripts(t *testing.T, dir string, tools ...string) {
+	t.Helper()
+	commands := map[string]string{}
+	for _, name := range tools {
+		commands[name] = strings.Join(command(t, name), " ")
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: dir,
 		Setup: func(env *testscript.Env) error {
@@ -50,9 +55,8 @@ func RunScripts(t *testing.T, dir string, tools ...string) {
 			if err := os.Mkdir(bin, 0o755); err != nil {
 				return err
 			}
-			for _, name := range tools {
-				words := command(t, name)
-				script := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\"\n", strings.Join(words, " "))
+			for name, words := range commands {
+				script := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\"\n", words)
 				if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755); err != nil {
 					return err
 				}
