@@ -4,4 +4,6 @@ go 1.26.0
 
 require sup/lib v0.0.0
 
+require golang.org/x/sys v0.49.0
+
 replace sup/lib => ../lib

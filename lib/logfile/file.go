@@ -2,6 +2,8 @@ package logfile
 
 import (
 	"bytes"
+	"io"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +31,7 @@ type File struct {
 	period       time.Time // when the file is due to be rotated for its age
 	archive      *archive
 	truncations  int
+	appending    bool
 }
 
 // Open opens the log at path, creating it if need be, to be continued at its
@@ -84,6 +87,11 @@ func (f *File) Reopen() error {
 		unix.Close(f.open.fd)
 	}
 	f.open, f.size = o, 0
+	if f.appending {
+		if err := f.SetAppending(); err != nil {
+			return err
+		}
+	}
 	if f.Regular() {
 		f.size = o.st.Size
 	}
@@ -141,6 +149,20 @@ func (f *File) Check() (reopened bool, err error) {
 // happens between its look and its write.
 func (f *File) Truncations() int { return f.truncations }
 
+// SetAppending makes the kernel choose where each write goes, so that a file
+// that somebody else cuts short gets no hole. Splice cannot be used then.
+func (f *File) SetAppending() error {
+	flags, err := unix.FcntlInt(uintptr(f.open.fd), unix.F_GETFL, 0)
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(f.open.fd), unix.F_SETFL, flags|unix.O_APPEND)
+	}
+	if err != nil {
+		return failed("write", f.path, err)
+	}
+	f.appending = true
+	return nil
+}
+
 // seekEnd finds out where the file ends now.
 func (f *File) seekEnd() error {
 	var st unix.Stat_t
@@ -158,28 +180,118 @@ func (f *File) seekEnd() error {
 // have been written before it.
 func (f *File) Write(p []byte) (n int, err error) {
 	if !f.Regular() {
-		n, err = writeAll(f.open.fd, p)
-		if err != nil {
-			err = failed("write", f.path, err)
-		}
-		return n, err
+		return f.append(p)
 	}
 	if err := f.seekEnd(); err != nil {
 		return 0, failed("write", f.path, err)
 	}
 	for n < len(p) {
 		part, ends := fitting(p[n:], f.limit()-f.size)
-		m, err := pwriteAll(f.open.fd, part, f.size)
-		if m > 0 {
-			n += m
-			f.size += int64(m)
-		}
+		m, err := f.append(part)
+		n += m
 		if err != nil {
-			return n, failed("write", f.path, err)
+			return n, err
 		}
 		if ends {
 			f.rotate()
 		}
+	}
+	return n, nil
+}
+
+// WriteUndivided appends p to the present file, which is not rotated before
+// it ends with p: where the file ended before, which is given by End, all of p
+// is found. Rotation is left to RotateIfDue.
+func (f *File) WriteUndivided(p []byte) (n int, err error) { return f.append(p) }
+
+// End looks where the file ends now, and who it is: a number that no other file
+// has at the same time. Both are 0 for what is no regular file.
+func (f *File) End() (size int64, id uint64, err error) {
+	if !f.Regular() {
+		return 0, 0, nil
+	}
+	if err := f.seekEnd(); err != nil {
+		return 0, 0, failed("write", f.path, err)
+	}
+	return f.size, f.open.st.Ino, nil
+}
+
+// Room is the number of bytes that fit into the file before it is due to be
+// rotated, at least 0. After End.
+func (f *File) Room() int64 {
+	if !f.Regular() {
+		return math.MaxInt64
+	}
+	return max(f.limit()-f.size, 0)
+}
+
+// RotateIfDue rotates a file that has its size, if it ends at the end of a
+// line or is longer by more than a line should be.
+func (f *File) RotateIfDue() {
+	if !f.Regular() {
+		return
+	}
+	limit := f.limit()
+	if f.size > 0 && f.size >= limit && (f.endsLine() || f.size-limit > maxOverlong) {
+		f.rotate()
+	}
+}
+
+// Partial gives the number of bytes at the end of the file that belong to a
+// line which has not ended; 0 for a line longer than max.
+func (f *File) Partial(max int) int {
+	if !f.Regular() || !f.open.read || f.seekEnd() != nil {
+		return 0
+	}
+	p := make([]byte, min(int64(max), f.size))
+	n, err := unix.Pread(f.open.fd, p, f.size-int64(len(p)))
+	if err != nil || n < len(p) {
+		return 0
+	}
+	i := bytes.LastIndexByte(p, '\n')
+	if i < 0 && int64(len(p)) < f.size {
+		return 0
+	}
+	return len(p) - 1 - i
+}
+
+// Cut takes the last n bytes of the file away.
+func (f *File) Cut(n int) error {
+	if err := unix.Ftruncate(f.open.fd, f.size-int64(n)); err != nil {
+		return failed("write", f.path, err)
+	}
+	f.size -= int64(n)
+	return nil
+}
+
+// ReadAt reads what has been written. It is an error if the file cannot be
+// read.
+func (f *File) ReadAt(p []byte, at int64) (int, error) {
+	if !f.open.read {
+		return 0, failed("read", f.path, unix.EBADF)
+	}
+	n, err := retry(func() (int, error) { return unix.Pread(f.open.fd, p, at) })
+	if err != nil {
+		return 0, failed("read", f.path, err)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// append writes p at the end, or wherever the kernel has it.
+func (f *File) append(p []byte) (n int, err error) {
+	if f.Regular() && !f.appending {
+		n, err = pwriteAll(f.open.fd, p, f.size)
+	} else {
+		n, err = writeAll(f.open.fd, p)
+	}
+	if f.Regular() {
+		f.size += int64(n)
+	}
+	if err != nil {
+		return n, failed("write", f.path, err)
 	}
 	return n, nil
 }
@@ -202,10 +314,7 @@ func fitting(p []byte, room int64) (part []byte, ends bool) {
 
 func pwriteAll(fd int, p []byte, at int64) (n int, err error) {
 	for n < len(p) {
-		m, err := unix.Pwrite(fd, p[n:], at+int64(n))
-		if err == unix.EINTR {
-			continue
-		}
+		m, err := retry(func() (int, error) { return unix.Pwrite(fd, p[n:], at+int64(n)) })
 		if err != nil {
 			return n, err
 		}
@@ -214,33 +323,15 @@ func pwriteAll(fd int, p []byte, at int64) (n int, err error) {
 	return n, nil
 }
 
-// writeAll writes to a descriptor that may be non-blocking; it waits in poll
-// where the other side is slow.
+// writeAll writes to what is no regular file. Where that is non-blocking and
+// its other side is slow, the error is EAGAIN.
 func writeAll(fd int, p []byte) (n int, err error) {
 	for n < len(p) {
-		m, err := unix.Write(fd, p[n:])
-		switch err {
-		case nil:
-			n += m
-		case unix.EINTR:
-		case unix.EAGAIN:
-			if err := WaitWritable(fd, -1); err != nil {
-				return n, err
-			}
-		default:
+		m, err := retry(func() (int, error) { return unix.Write(fd, p[n:]) })
+		if err != nil {
 			return n, err
 		}
+		n += m
 	}
 	return n, nil
-}
-
-// WaitWritable waits until fd can be written, at most timeout milliseconds
-// (-1: for ever).
-func WaitWritable(fd, timeout int) error {
-	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-	_, err := unix.Poll(p, timeout)
-	if err == unix.EINTR {
-		return nil
-	}
-	return err
 }

@@ -28,8 +28,8 @@ type Options struct {
 	// Backups is the number of rotated files that are kept: 0 keeps every
 	// one, NoBackups none.
 	Backups int
-	// Every, if above 0, begins a new file at each full multiple of it in
-	// local time, too; it is an hour or a day.
+	// Every, if above 0, begins a new file at each full hour or midnight of
+	// local time, too: it is Hourly or Daily.
 	Every time.Duration
 	// Dated names backups by time even if Backups is above 0.
 	Dated bool
@@ -42,6 +42,12 @@ type Options struct {
 
 // NoBackups as Options.Backups keeps no backup: the file begins anew, empty.
 const NoBackups = -1
+
+// The values of Options.Every.
+const (
+	Hourly = time.Hour
+	Daily  = 24 * time.Hour
+)
 
 // dated tells whether backups are named by time.
 func (o *Options) dated() bool {

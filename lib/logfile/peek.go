@@ -68,7 +68,7 @@ func retry[T any](f func() (T, error)) (T, error) {
 }
 
 // idlePeekers are those not in use at the moment: looking is rare, and a pipe
-// for each file would be a waste of descriptors.
+// for each stream would be a waste of descriptors and memory.
 var (
 	idlePeekersMu sync.Mutex
 	idlePeekers   []*Peeker
@@ -76,7 +76,8 @@ var (
 
 const maxIdlePeekers = 4
 
-func getPeeker() *Peeker {
+// BorrowPeeker gives a Peeker for a moment; it is to be given back with Return.
+func BorrowPeeker() *Peeker {
 	idlePeekersMu.Lock()
 	defer idlePeekersMu.Unlock()
 	if n := len(idlePeekers); n > 0 {
@@ -87,7 +88,8 @@ func getPeeker() *Peeker {
 	return new(Peeker)
 }
 
-func (p *Peeker) put() {
+// Return gives a borrowed Peeker back. What it gave is no longer valid.
+func (p *Peeker) Return() {
 	idlePeekersMu.Lock()
 	defer idlePeekersMu.Unlock()
 	if len(idlePeekers) < maxIdlePeekers {

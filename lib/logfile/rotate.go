@@ -101,7 +101,7 @@ func (f *File) startPeriod() {
 // nextPeriod is the next full hour, or midnight, after t in local time.
 func nextPeriod(t time.Time, every time.Duration) time.Time {
 	y, m, d := t.Date()
-	if every >= 24*time.Hour {
+	if every >= Daily {
 		return time.Date(y, m, d+1, 0, 0, 0, 0, t.Location())
 	}
 	return t.Truncate(time.Hour).Add(time.Hour)

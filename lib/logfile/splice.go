@@ -82,8 +82,8 @@ func (f *File) spliceAtEnd(pipe, want int) (int, error) {
 // spliceLine moves what is in the pipe up to and including the first newline,
 // then rotates. It is for a file that has reached limit.
 func (f *File) spliceLine(pipe, want int, limit int64) (n int, err error) {
-	p := getPeeker()
-	defer p.put()
+	p := BorrowPeeker()
+	defer p.Return()
 	head, err := p.Peek(pipe)
 	if err != nil {
 		return 0, err

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/logfile"
+	"sup/lib/logwire"
+	"sup/suplog/internal/transform"
+)
+
+const (
+	// maxTurn is the most that one stream moves before others have a turn.
+	maxTurn = 1 << 20
+	// maxPipe is the size to which the pipe of a busy stream is raised.
+	maxPipe = 1 << 20
+	// busyInterval separates streams that are written to all the time from
+	// those where somebody may be waiting for the line.
+	busyInterval = 20 * time.Millisecond
+	// maxGather is the longest time for which a pipe is left to fill.
+	maxGather = 4 * time.Millisecond
+)
+
+// host is what a channel tells to. Its methods are called from the channel's
+// goroutine; they may take a moment but must not wait for that goroutine.
+type host interface {
+	// output is what a channel wrote to its log, if it was asked to tell.
+	output(c *channel, p []byte)
+	// section is the end of a captured section.
+	section(c *channel, p []byte)
+	// dropped tells of n bytes that were given up because of err.
+	dropped(c *channel, n uint64, err error)
+	// keep asks for descriptors to be kept for the next process.
+	keep(c *channel, fds []int)
+}
+
+// channel is one stream of output: the read end of a pipe, and the log that it
+// goes to. One goroutine runs it; everybody else posts requests.
+type channel struct {
+	id     logwire.Stream
+	pipe   int
+	host   host
+	waiter waiter
+	// endless channels wait for the next writer when there is none; others
+	// are done then.
+	endless bool
+
+	requestsMu sync.Mutex
+	requests   []func()
+
+	// What follows belongs to the goroutine that runs the channel.
+
+	settings logwire.Settings
+	sink     *sink
+	pid      int32
+	nextPID  int32  // from switchAt on
+	switchAt uint64 // in bytes taken; 0: pid is right
+
+	taken    uint64 // bytes taken from the pipe so far
+	capacity int    // of the pipe
+	last     time.Time
+	atEnd    bool
+	closing  bool // end when the pipe is empty
+	stopped  bool // end now
+	drains   []drain
+
+	outage outage
+
+	tr      transform.Transformer
+	state   transform.State
+	piece   piece
+	staging *staging // nil until it is needed
+	capture *capture
+	syslog  *syslogger
+}
+
+// drain is a question: has the stream been taken up to here?
+type drain struct {
+	upTo uint64
+	done func()
+}
+
+// post has f called by the channel's goroutine, between two turns.
+func (c *channel) post(f func()) {
+	c.requestsMu.Lock()
+	c.requests = append(c.requests, f)
+	c.requestsMu.Unlock()
+	c.waiter.wake()
+}
+
+// handleRequests calls what was posted.
+func (c *channel) handleRequests() {
+	for {
+		c.requestsMu.Lock()
+		requests := c.requests
+		c.requests = nil
+		c.requestsMu.Unlock()
+		if len(requests) == 0 {
+			return
+		}
+		for _, f := range requests {
+			f()
+		}
+	}
+}
+
+// run moves output until the channel is stopped, or closed and empty, or, if
+// it is not endless, until the pipe has come to its end.
+func (c *channel) run() {
+	c.capacity, _ = unix.FcntlInt(uintptr(c.pipe), unix.F_GETPIPE_SZ, 0)
+	for {
+		c.handleRequests()
+		if c.stopped {
+			return
+		}
+		now := time.Now()
+		n, v := c.turn(now)
+		c.taken += uint64(n)
+		switch v {
+		case moved:
+			c.atEnd = false
+			c.outage.over(c)
+			c.answerDrains(false)
+			if pause := c.gather(n, now); pause > 0 && !c.hurried() {
+				c.waiter.wait(false, pause)
+			}
+		case empty, ended:
+			if v == ended && !c.atEnd {
+				c.atEnd = true
+				c.flush(now)
+			}
+			c.outage.over(c)
+			c.answerDrains(true)
+			if c.closing || v == ended && !c.endless {
+				c.flush(now)
+				return
+			}
+			c.waiter.wait(true, -1)
+		case slow:
+			c.sink.waitWritable()
+		case down:
+			if c.outage.step(c, now) {
+				return
+			}
+		}
+	}
+}
+
+// hurried tells whether somebody waits for the pipe to be emptied.
+func (c *channel) hurried() bool { return c.closing || len(c.drains) > 0 }
+
+// gather says how long to leave the pipe alone after n bytes were taken from
+// it: a stream of small writes would otherwise cost a wake-up for each, and
+// the writer its time slice. A pipe that is left until it is half full never
+// holds the writer up; one that is written to now and then is not left alone.
+func (c *channel) gather(n int, now time.Time) time.Duration {
+	interval := now.Sub(c.last)
+	c.last = now
+	if n >= c.capacity/2 && c.capacity < maxPipe {
+		c.grow()
+	}
+	if interval >= busyInterval || n == 0 {
+		return 0
+	}
+	half := time.Duration(float64(c.capacity/2) / float64(n) * float64(interval))
+	return min(half, maxGather)
+}
+
+// grow gives a busy pipe room for more, where that is allowed.
+func (c *channel) grow() {
+	for size := maxPipe; size > c.capacity; size /= 2 {
+		if got, err := unix.FcntlInt(uintptr(c.pipe), unix.F_SETPIPE_SZ, size); err == nil {
+			c.capacity = got
+			return
+		}
+	}
+}
+
+// drainTo has done called when all that is in the pipe now has been taken.
+func (c *channel) drainTo(done func()) {
+	queued, err := logfile.Queued(c.pipe)
+	if err != nil {
+		queued = 0
+	}
+	c.drains = append(c.drains, drain{c.taken + uint64(queued), done})
+}
+
+func (c *channel) answerDrains(all bool) {
+	for len(c.drains) > 0 && (all || c.drains[0].upTo <= c.taken) {
+		c.drains[0].done()
+		c.drains = c.drains[1:]
+	}
+}
+
+// startRun tells which process writes from now on.
+func (c *channel) startRun(pid int32) {
+	queued, err := logfile.Queued(c.pipe)
+	if err != nil || queued == 0 {
+		c.switchPID(pid)
+		return
+	}
+	c.nextPID, c.switchAt = pid, c.taken+uint64(queued)
+}
+
+func (c *channel) switchPID(pid int32) {
+	c.flush(time.Now())
+	c.pid, c.switchAt = pid, 0
+}
+
+// turn moves what is in the pipe, at most maxTurn bytes, to the log. n is how
+// many bytes were taken from the pipe.
+func (c *channel) turn(now time.Time) (n int, v verdict) {
+	limit := maxTurn
+	if c.switchAt > 0 {
+		if c.taken >= c.switchAt {
+			c.switchPID(c.nextPID)
+		} else {
+			limit = int(min(uint64(limit), c.switchAt-c.taken))
+		}
+	}
+	if c.outage.skipLine {
+		for c.outage.skipLine && c.outage.dropPart(c, 0) > 0 {
+		}
+		c.outage.active = true
+	}
+	switch {
+	case c.staging.holds():
+		return c.restage(now)
+	case c.piece.active || c.tr.Any() || c.sink.mustCopy():
+		return c.transform(limit, now)
+	case c.looked():
+		return c.tap(limit, now)
+	}
+	return c.sink.splice(c.pipe, limit, now)
+}
+
+// looked tells whether somebody wants to see what is written.
+func (c *channel) looked() bool { return c.settings.Events || c.syslog != nil }
+
+// tap moves output unchanged and shows it.
+func (c *channel) tap(limit int, now time.Time) (int, verdict) {
+	p := logfile.BorrowPeeker()
+	defer p.Return()
+	seen, err := p.Peek(c.pipe)
+	if err != nil {
+		return 0, c.pipeVerdict(err, now)
+	}
+	n, v := c.sink.splice(c.pipe, min(len(seen), limit), now)
+	c.publish(seen[:n], now)
+	return n, v
+}
+
+// publish shows what was written.
+func (c *channel) publish(p []byte, now time.Time) {
+	if len(p) == 0 {
+		return
+	}
+	if c.settings.Events {
+		c.host.output(c, p)
+	}
+	if c.syslog != nil {
+		c.syslog.send(p, now)
+	}
+}
+
+// configure takes over new settings, whose sink is s.
+func (c *channel) configure(settings logwire.Settings, s *sink) {
+	c.settings, c.sink = settings, s
+	c.tr.Options = transform.Options{
+		Capture:   settings.CaptureMax > 0,
+		StripANSI: settings.StripANSI,
+		Timestamp: settings.Timestamp,
+		Prefix:    settings.Prefix,
+	}
+	if size := c.captureMax(); size == 0 {
+		c.capture = nil
+	} else if c.capture == nil || int64(len(c.capture.ring)) != size {
+		c.capture = newCapture(c, size)
+		c.tr.Section = c.capture
+	}
+	c.syslog = nil
+	if settings.Syslog {
+		c.syslog = &syslogger{tag: settings.SyslogTag, prefix: settings.SyslogPrefix}
+	}
+}
+
+// captureMax is the room that a captured section needs.
+func (c *channel) captureMax() int64 { return min(max(c.settings.CaptureMax, 0), maxCapture) }
+
+// pipeVerdict turns an error in looking into the pipe into a verdict. One that
+// is not about the pipe, such as having no descriptors left, is treated as an
+// outage of the log.
+func (c *channel) pipeVerdict(err error, now time.Time) verdict {
+	c.sink.mu.Lock()
+	defer c.sink.mu.Unlock()
+	return c.sink.judge(0, err, now)
+}
+
+// flush writes what a transformation holds back.
+func (c *channel) flush(now time.Time) {
+	if c.state.Token == 0 && c.state.Escape == 0 && !c.state.Capturing {
+		return
+	}
+	plain, lines := c.tr.Flush(&c.state, now)
+	c.staging.save(&c.state)
+	if len(lines) > 0 && c.sink.acquire(now) == nil {
+		_, err := c.sink.file.Write(lines)
+		if err != nil {
+			_ = c.sink.failed(err, now)
+		}
+		c.sink.mu.Unlock()
+	}
+	c.publish(plain, now)
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/logfile"
+	"sup/lib/logwire"
+)
+
+const (
+	// fullPatience is how long a pipe is full before output is dropped.
+	fullPatience = time.Second
+	// outageStep is how often a pipe is looked at during an outage,
+	// droppingStep how often once output is being dropped.
+	outageStep   = 100 * time.Millisecond
+	droppingStep = 10 * time.Millisecond
+	// dropReport is how often it is told how much has been dropped.
+	dropReport = time.Minute
+	// endPatience is how long an outage may last once the stream has come to
+	// its end.
+	endPatience = 5 * time.Second
+	// maxCut is the longest unfinished line that is taken back from the file.
+	maxCut = 64 << 10
+)
+
+// outage is what a channel does while its log cannot be written: at first
+// nothing, so that the pipe keeps what comes. When the pipe has been full for a
+// while the oldest lines are given up, if the settings say so.
+type outage struct {
+	active    bool
+	dropping  bool
+	fullSince time.Time // zero: the pipe is not full
+	endSince  time.Time // zero: there may come more
+	skipLine  bool      // the beginning of the next line was dropped
+	dropped   uint64    // and not told yet
+	told      time.Time
+	why       error
+}
+
+// over ends the outage, if there was one.
+func (o *outage) over(c *channel) {
+	if !o.active {
+		return
+	}
+	o.report(c)
+	*o = outage{skipLine: o.skipLine}
+}
+
+func (o *outage) report(c *channel) {
+	if o.dropped > 0 {
+		c.host.dropped(c, o.dropped, o.why)
+		o.dropped = 0
+	}
+}
+
+// step is called again and again during an outage. It waits for a while, and
+// returns true if the channel is to end.
+func (o *outage) step(c *channel, now time.Time) (end bool) {
+	if !o.active {
+		o.active, o.told = true, now
+		c.grow()
+	}
+	if why := c.sink.reason(); why != nil {
+		o.why = why
+	}
+	queued, _ := logfile.Queued(c.pipe)
+	atEnd := c.closing || !c.endless && hungUp(c.pipe)
+	if queued == 0 && !c.piece.active {
+		if atEnd {
+			o.report(c)
+			return true
+		}
+		c.answerDrains(true)
+		c.waiter.wait(true, -1)
+		return false
+	}
+	if atEnd && (c.closing || c.settings.OnFull == logwire.Drop) {
+		if o.endSince.IsZero() {
+			o.endSince = now
+		}
+		if now.Sub(o.endSince) >= endPatience {
+			o.drop(c, queued)
+			o.report(c)
+			return true
+		}
+	}
+	if c.settings.OnFull == logwire.Drop {
+		o.dropIfFull(c, queued, now)
+	}
+	if now.Sub(o.told) >= dropReport {
+		o.report(c)
+		o.told = now
+	}
+	pause := outageStep
+	if o.dropping {
+		pause = droppingStep
+	}
+	c.waiter.wait(false, pause)
+	return false
+}
+
+func (o *outage) dropIfFull(c *channel, queued int, now time.Time) {
+	if !pipeFull(c.pipe, queued, c.capacity) {
+		o.fullSince = time.Time{}
+		return
+	}
+	if o.fullSince.IsZero() {
+		o.fullSince = now
+	}
+	if o.dropping || now.Sub(o.fullSince) >= fullPatience {
+		o.dropping = true
+		o.drop(c, queued/2+1)
+	}
+}
+
+// drop gives up at least n bytes, or all there are, as whole lines.
+func (o *outage) drop(c *channel, n int) {
+	if c.piece.active {
+		o.dropped += uint64(len(c.piece.rest))
+		n -= c.piece.n
+		c.piece.rest, c.piece.plain = nil, nil
+		c.capture.forget()
+		c.sink.mu.Lock()
+		c.taken += uint64(c.commit())
+		c.sink.mu.Unlock()
+	} else {
+		o.dropped += uint64(c.sink.cutPartialLine())
+	}
+	for n > 0 || o.skipLine {
+		k := o.dropPart(c, n)
+		if k == 0 {
+			break
+		}
+		n -= k
+	}
+	c.answerDrains(false)
+}
+
+// dropPart gives up some bytes from the beginning of the pipe, if possible up
+// to the end of a line.
+func (o *outage) dropPart(c *channel, n int) int {
+	p := logfile.BorrowPeeker()
+	defer p.Return()
+	seen, err := p.Peek(c.pipe)
+	if err != nil {
+		return 0
+	}
+	k := len(seen)
+	o.skipLine = seen[k-1] != '\n'
+	if i := bytes.IndexByte(seen[min(max(n-1, 0), k):], '\n'); i >= 0 {
+		k, o.skipLine = max(n-1, 0)+i+1, false
+	}
+	if discard(c.pipe, k) != nil {
+		return 0
+	}
+	c.taken += uint64(k)
+	o.dropped += uint64(k)
+	return k
+}
+
+// hungUp tells whether nobody has the pipe open for writing.
+func hungUp(pipe int) bool {
+	p := []unix.PollFd{{Fd: int32(pipe)}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
+}
+
+// pipeFull tells whether a writer would have to wait. Only the writing end
+// knows, since half-filled pages count as full ones.
+func pipeFull(pipe, queued, capacity int) bool {
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(pipe), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return queued > capacity-2*unix.Getpagesize()
+	}
+	defer unix.Close(fd)
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 0
+}
+
+// cutPartialLine takes back the beginning of a line whose rest is about to be
+// dropped, and returns its length.
+func (s *sink) cutPartialLine() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil || s.users > 1 {
+		return 0
+	}
+	n := s.file.Partial(maxCut)
+	if n == 0 || s.file.Cut(n) != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/logfile"
+	"sup/lib/logwire"
+)
+
+const (
+	// outageRetry is how often a log that cannot be written is tried again.
+	outageRetry = 500 * time.Millisecond
+	// nameCheck is how often, while there is output, the open file is
+	// compared with what lies under its name.
+	nameCheck = 2 * time.Second
+)
+
+// verdict is how an attempt to move output from a pipe to a log ended.
+type verdict uint8
+
+const (
+	moved verdict = iota // there may be more
+	empty                // the pipe is
+	ended                // the pipe is empty, and nobody has it open to write
+	down                 // the log cannot be written at present
+	slow                 // the log is a pipe or a terminal that is full
+)
+
+// sink is a log, together with what is known of its present outage. Streams
+// that name the same file share one. Whoever holds mu may write; reports are
+// made with mu held.
+type sink struct {
+	path   string
+	report func(cond logwire.Condition, err error)
+
+	mu      sync.Mutex
+	options logfile.Options
+	file    *logfile.File // nil while it cannot be opened
+	checked time.Time     // when the name was compared last
+	// copying is set for a log that the kernel does not splice to, or whose
+	// file somebody else cuts short: it has to be written to from memory.
+	copying bool
+
+	why   error // what keeps the log from being written, nil if nothing does
+	retry time.Time
+
+	users int // belongs to the sinks that this one is part of
+}
+
+// acquire locks s and makes its file ready to be written. If it returns an
+// error there is an outage, and s is not locked.
+func (s *sink) acquire(now time.Time) error {
+	s.mu.Lock()
+	if err := s.prepare(now); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+func (s *sink) prepare(now time.Time) error {
+	if s.why != nil && now.Before(s.retry) {
+		return s.why
+	}
+	if s.file == nil {
+		if err := s.open(); err != nil {
+			return s.failed(err, now)
+		}
+		s.checked = now
+	}
+	if now.Sub(s.checked) >= nameCheck {
+		s.checked = now
+		if _, err := s.file.Check(); err != nil {
+			return s.failed(err, now)
+		}
+	}
+	if !s.copying && s.file.Truncations() > 0 && s.file.SetAppending() == nil {
+		s.copying = true
+	}
+	return nil
+}
+
+func (s *sink) open() error {
+	file, err := logfile.Open(s.path, s.options)
+	if err != nil {
+		return err
+	}
+	file.Trouble = func(err error) { s.report(logwire.Note, err) }
+	s.file = file
+	return nil
+}
+
+// failed notes that the log cannot be written, and tells of it once.
+func (s *sink) failed(err error, now time.Time) error {
+	if s.why == nil {
+		s.report(logwire.Outage, err)
+	}
+	s.why, s.retry = err, now.Add(outageRetry)
+	return err
+}
+
+// worked notes that the log was written.
+func (s *sink) worked() {
+	if s.why != nil {
+		why := s.why
+		s.why = nil
+		s.report(logwire.Healed, why)
+	}
+}
+
+// splice moves at most max bytes from a pipe to the log.
+func (s *sink) splice(pipe, max int, now time.Time) (int, verdict) {
+	if s.acquire(now) != nil {
+		return 0, down
+	}
+	defer s.mu.Unlock()
+	n, err := s.file.Splice(pipe, max)
+	v := s.judge(n, err, now)
+	if v == moved && n > 0 {
+		s.worked()
+	}
+	return n, v
+}
+
+// judge turns the error of a write into a verdict.
+func (s *sink) judge(n int, err error, now time.Time) verdict {
+	switch {
+	case err == nil:
+		return moved
+	case err == unix.EAGAIN:
+		return empty
+	case err == io.EOF:
+		return ended
+	case errors.Is(err, unix.EAGAIN):
+		return slow
+	case errors.Is(err, logfile.ErrNoSplice) && !s.copying:
+		s.copying = true
+		return moved
+	}
+	_ = s.failed(err, now)
+	return down
+}
+
+// reopen opens the file by its name.
+func (s *sink) reopen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
+		return s.open()
+	}
+	return s.file.Reopen()
+}
+
+// clear empties the file.
+func (s *sink) clear() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
+		if err := s.open(); err != nil {
+			return err
+		}
+	}
+	return s.file.Clear()
+}
+
+// set changes how the log is rotated.
+func (s *sink) set(o logfile.Options) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.options != o {
+		s.options = o
+		if s.file != nil {
+			s.file.SetOptions(o)
+		}
+	}
+}
+
+// tryOpen opens the file unless that has been done.
+func (s *sink) tryOpen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file != nil {
+		return nil
+	}
+	return s.open()
+}
+
+func (s *sink) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
+	}
+}
+
+// mustCopy tells whether the log cannot be spliced to.
+func (s *sink) mustCopy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.copying
+}
+
+// waitWritable waits for a moment for a log that is slow to take more.
+func (s *sink) waitWritable() {
+	s.mu.Lock()
+	fd := -1
+	if s.file != nil {
+		fd = s.file.FD()
+	}
+	s.mu.Unlock()
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	_, _ = unix.Poll(p, 100)
+}
+
+// reason gives the number of the error of the present outage.
+func (s *sink) reason() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why
+}
+
+// errno is the system's number of an error, 0 if it has none.
+func errno(err error) unix.Errno {
+	var e unix.Errno
+	errors.As(err, &e)
+	return e
+}
+
+// errnoName is a short word for an error, such as ENOSPC.
+func errnoName(err error) string {
+	if e := errno(err); e != 0 {
+		return unix.ErrnoName(e)
+	}
+	return "error"
+}
