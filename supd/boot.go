@@ -68,6 +68,7 @@ type start struct {
 	servers *server.Server
 	signals chan os.Signal
 	suplog  string
+	pidfile string // "" while there is none
 	daemon  *daemon.Daemon
 }
 
@@ -191,6 +192,18 @@ func (s *start) announcePlan(p *plan.Plan) {
 	for _, srv := range server.Unprotected(p.Servers) {
 		s.log.Print(activity.Critical, "Server '"+srv.Section+"' running without any HTTP authentication checking")
 	}
+}
+
+// announcePid writes the pid file and says that the daemon runs, or that the
+// file could not be written; it goes on in that case.
+func (s *start) announcePid() {
+	s.pidfile = s.plan.Daemon.Pidfile
+	if err := writePidfile(s.pidfile); err != nil {
+		s.log.Print(activity.Critical, "could not write pidfile "+s.pidfile)
+		s.log.Print(activity.Debug, err.Error())
+		s.pidfile = ""
+		return
+	}
 	s.log.Print(activity.Info, fmt.Sprintf("supervisord started with pid %d", os.Getpid()))
 }
 
@@ -198,12 +211,7 @@ func (s *start) announcePlan(p *plan.Plan) {
 func (s *start) supervise() int {
 	p := s.plan
 	cleanAutoLogs(&p.Daemon)
-	pidfile := p.Daemon.Pidfile
-	if err := writePidfile(pidfile); err != nil {
-		s.log.Print(activity.Critical, "could not write pidfile "+pidfile)
-		s.log.Print(activity.Debug, err.Error())
-		pidfile = ""
-	}
+	s.announcePid()
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
 		Signals: s.signals, Suplog: s.suplog,
@@ -215,8 +223,8 @@ func (s *start) supervise() int {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	s.servers.Close(ctx)
-	if pidfile != "" {
-		removePidfile(pidfile)
+	if s.pidfile != "" {
+		removePidfile(s.pidfile)
 	}
 	s.log.Close(2 * time.Second)
 	return status
@@ -241,8 +249,12 @@ func (s *start) reopen(p *plan.Plan) error {
 		problems = append(problems, err)
 	}
 	cleanAutoLogs(&p.Daemon)
+	if s.pidfile != "" && s.pidfile != p.Daemon.Pidfile {
+		removePidfile(s.pidfile)
+	}
 	s.plan = p
 	s.announcePlan(p)
+	s.announcePid()
 	return errors.Join(problems...)
 }
 

@@ -44,6 +44,7 @@ func (c *conn) serve() {
 		h, v, err := c.readHead()
 		switch {
 		case err != nil && len(l.buf) == 0 || isTimeout(err) || !c.begin():
+			l.release()
 			c.Close()
 			return
 		case err != nil || v == other || !c.admitted(&h):
@@ -238,12 +239,10 @@ func (c *conn) refuse(status int) {
 		strconv.Itoa(len(page)) + "\r\nConnection: close\r\n\r\n" + page))
 }
 
-// linger lets the client read the answer: a socket that is closed with bytes
-// unread resets the connection.
+// linger gives a client that is still sending the time to read the answer.
 func (c *conn) linger() {
-	type halfCloser interface{ CloseWrite() error }
-	if hc, ok := c.Conn.(halfCloser); ok && c.pending() {
-		hc.CloseWrite()
+	if c.pending() {
+		c.CloseWrite()
 		c.Conn.SetReadDeadline(time.Now().Add(lingerTimeout))
 		io.CopyN(io.Discard, c.Conn, lingerBytes)
 	}

@@ -79,6 +79,7 @@ func (c *conn) Close() error {
 	var err error
 	c.once.Do(func() {
 		c.state.Store(gone)
+		c.discard()
 		err = c.Conn.Close()
 		c.ep.mu.Lock()
 		delete(c.ep.open, c)
@@ -109,6 +110,36 @@ func (c *conn) idle() bool {
 	c.state.CompareAndSwap(busy, waiting)
 	c.ep.signalRoom()
 	return !c.ep.srv.draining.Load()
+}
+
+// CloseWrite tells the client that nothing more comes.
+func (c *conn) CloseWrite() error {
+	if hc, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return hc.CloseWrite()
+	}
+	return nil
+}
+
+// discard reads what has arrived, without waiting: closing a socket with bytes
+// unread resets the connection, and the client may lose the answer.
+func (c *conn) discard() {
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	raw.Control(func(fd uintptr) {
+		b := readBuffers.Get().(*[readSize]byte)
+		defer readBuffers.Put(b)
+		for range lingerBytes / readSize {
+			if n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_DONTWAIT); n <= 0 || err != nil {
+				return
+			}
+		}
+	})
 }
 
 // pending tells whether the client has sent something that is not read yet.

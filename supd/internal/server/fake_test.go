@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -355,4 +356,14 @@ func result(t testing.TB, body string) string {
 		t.Fatalf("no response: %s", body)
 	}
 	return strings.TrimSuffix(body, "</value></param></params></methodResponse>")
+}
+
+// eventually waits for something that follows without a sign of its own.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("not seen: %s", what)
+		}
+	}
 }

@@ -165,12 +165,13 @@ func (s *Server) Serve(backend Backend, logger Logger) {
 	for _, ep := range s.endpoints {
 		ep.queue = &connQueue{conns: make(chan *conn), done: s.ctx.Done(), addr: ep.listener.Addr()}
 		ep.http = &http.Server{
-			Handler:           ep,
-			ReadHeaderTimeout: headerTimeout,
-			IdleTimeout:       silentTimeout,
-			MaxHeaderBytes:    maxHeader,
-			ConnState:         connState,
-			ErrorLog:          log.New(debugLog{logger}, "", 0),
+			Handler:                      ep,
+			ReadHeaderTimeout:            headerTimeout,
+			IdleTimeout:                  silentTimeout,
+			MaxHeaderBytes:               maxHeader,
+			ConnState:                    connState,
+			ErrorLog:                     log.New(debugLog{logger}, "", 0),
+			DisableGeneralOptionsHandler: true,
 		}
 		go ep.http.Serve(ep.queue)
 	}
