@@ -236,7 +236,7 @@ const maxTailPage = 8 << 20
 func (ep *endpoint) tailText(ctx context.Context, name, channel string, limit int64) string {
 	group, process, whole := splitName(name)
 	if whole {
-		return unexpected(rpc.NewFault(rpc.BadName, name))
+		return "ERROR: " + unexpected(rpc.NewFault(rpc.BadName, name))
 	}
 	path, err := ep.srv.backend.LogPath(ctx, group, process, channel)
 	if err != nil {

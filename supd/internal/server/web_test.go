@@ -1,0 +1,212 @@
+package server
+
+import (
+	"html"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sup/lib/rpc"
+)
+
+func TestStatusPage(t *testing.T) {
+	f := newFake()
+	f.infos = append(f.infos,
+		rpc.ProcessInfo{Name: "zz", Group: "zz", State: 200, StateName: "FATAL", Description: "can't find <command>"},
+		rpc.ProcessInfo{Name: "a&b c", Group: "odd", State: 10, StateName: "STARTING"})
+	s := newSite(t, f, Options{})
+	for _, path := range []string{"/", "/index.html", "/index.html?message=Hello+%3Cb%3Ethere", "//"} {
+		r := s.get("GET", path, "")
+		h := r.header
+		if r.status != 200 || h.Get("Content-Type") != "text/html;charset=utf-8" || h.Get("Cache-Control") != "no-cache" ||
+			h.Get("Pragma") != "no-cache" || !strings.HasPrefix(h.Get("Expires"), "Thu, 01 Jan 1970") ||
+			h.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(h.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s: %+v", path, h)
+		}
+		for _, want := range []string{
+			"one", "g:m", "running", "stopped", "Not started", "uptime", "4.2.5", "action=refresh", "action=restartall", "action=stopall",
+			"processname=one&amp;action=restart", "processname=one&amp;action=stop", "processname=g%3am&amp;action=start",
+			"processname=one&amp;action=clearlog", "tail.html?processname=one", `"logtail/one"`, `"logtail/one/stderr"`, `"logtail/g:m"`,
+			"groupname=g&amp;action=stop", "fatal", "can&#39;t find &lt;command&gt;", "logtail/odd:a&amp;b%20c",
+		} {
+			if !strings.Contains(r.body, want) {
+				t.Errorf("%s: no %s in the page", path, want)
+			}
+		}
+		for _, not := range []string{"processname=one&amp;action=start", "processname=zz&amp;action=stop", "groupname=one", "<b>there", "<command>"} {
+			if strings.Contains(r.body, not) {
+				t.Errorf("%s: %s in the page", path, not)
+			}
+		}
+		if strings.Contains(path, "message") != strings.Contains(r.body, "Hello &lt;b&gt;there") {
+			t.Errorf("%s: message", path)
+		}
+	}
+	if r := s.get("GET", "/?filter=G:", ""); strings.Contains(r.body, "processname=one") || !strings.Contains(r.body, "g:m") {
+		t.Error("filter")
+	}
+	if r := s.get("HEAD", "/index.html?action=stopall", ""); r.status != 200 || r.body != "" || r.header.Get("Content-Length") == "" {
+		t.Errorf("HEAD: %+v", r)
+	}
+	f.setState(rpc.State{Code: -1, Name: "SHUTDOWN"})
+	if r := s.get("GET", "/", ""); !strings.Contains(r.body, "SHUTDOWN") {
+		t.Error("the state is not told")
+	}
+	f.infos = nil
+	if r := s.get("GET", "/", ""); strings.Contains(r.body, "<table>") || !strings.Contains(r.body, "no programs") {
+		t.Error("without programs")
+	}
+	if asked := f.log(); len(asked) != 0 {
+		t.Errorf("asked %q", asked)
+	}
+}
+
+func TestActions(t *testing.T) {
+	f := newFake()
+	s := newSite(t, f, Options{})
+	for _, test := range []struct {
+		query   string
+		fault   error
+		message string // without the time
+		asked   string
+	}{
+		{"action=refresh", nil, "Page refreshed at ", ""},
+		{"action=stopall", nil, "All stopped at ", "StopAll g true"},
+		{"action=restartall", nil, "All restarted at ", "StopAll g true; StartAll g true"},
+		{"processname=one&action=start", nil, "Process one started", "StartProcess one one true"},
+		{"processname=g%3Am&action=stop", nil, "Process g:m stopped", "StopProcess g m true"},
+		{"processname=one&action=restart", nil, "Process one restarted", "StopProcess one one true; StartProcess one one true"},
+		{"processname=one&action=restart", rpc.NewFault(rpc.SpawnError, ""), "Process one restarted", "StopProcess one one true; StartProcess one one true"},
+		{"processname=one&action=clearlog", nil, "Log for one cleared", "ClearLogs one one"},
+		{"processname=one&action=start", rpc.NewFault(rpc.NoFile, "x"), "ERROR: Process one: no such file", "StartProcess one one true"},
+		{"processname=one&action=start", rpc.NewFault(rpc.NotExecutable, "x"), "ERROR: Process one: file not executable", "StartProcess one one true"},
+		{"processname=one&action=start", rpc.NewFault(rpc.AlreadyStarted, ""), "ERROR: Process one: already started", "StartProcess one one true"},
+		{"processname=one&action=start", rpc.NewFault(rpc.SpawnError, ""), "ERROR: Process one: spawn error", "StartProcess one one true"},
+		{"processname=one&action=start", rpc.NewFault(rpc.AbnormalTermination, ""), "ERROR: Process one: abnormal termination", "StartProcess one one true"},
+		{"processname=one&action=start", rpc.NewFault(rpc.ShutdownState, ""), "ERROR: Process one: unexpected rpc fault [6] SHUTDOWN_STATE", "StartProcess one one true"},
+		{"processname=one&action=stop", rpc.NewFault(rpc.NotRunning, ""), "unexpected rpc fault [70] NOT_RUNNING: one", "StopProcess one one true"},
+		{"processname=nosuch&action=stop", nil, "No such process named nosuch", ""},
+		{"processname=g:*&action=stop", nil, "No such process named g:*", ""},
+		{"groupname=g&action=restart", nil, "Group g restarted", "StopGroup g true; StartGroup g true"},
+		{"groupname=x&action=stop", nil, "unexpected rpc fault [10] BAD_NAME: x", ""},
+	} {
+		for _, way := range []string{"GET", "POST query", "POST form"} {
+			f.setFault(test.fault)
+			var r response
+			switch way {
+			case "GET":
+				r = s.get("GET", "/index.html?"+test.query, "")
+			case "POST query":
+				r = s.get("POST", "/index.html?"+test.query, "Content-Length: 0\r\n")
+			case "POST form":
+				r = s.raw(strings.Replace(post(test.query), "/RPC2", "/", 1))
+			}
+			u, err := url.Parse(r.header.Get("Location"))
+			if err != nil || r.status != 301 || u.Scheme != "http" || u.Path != "/" || way != "POST form" && u.Host != "some.host:1234" {
+				t.Errorf("%s %s: %+v", way, test.query, r)
+			}
+			message := u.Query().Get("message")
+			if strings.HasSuffix(test.message, " at ") {
+				message, _, _ = strings.Cut(message, " at ")
+				message += " at "
+			}
+			if asked := strings.Join(f.log(), "; "); message != test.message || asked != test.asked {
+				t.Errorf("%s %s: %q, asked %q", way, test.query, message, asked)
+			}
+		}
+	}
+	f.setFault(nil)
+	for _, query := range []string{"processname=one&action=explode", "action=explode", "groupname=g&action=explode"} {
+		if r := s.get("GET", "/?"+query, ""); r.status != 500 {
+			t.Errorf("%s: %d", query, r.status)
+		}
+	}
+	r := s.get("POST", "/index.html?processname=one&action=stop&from=page&filter=o", "Sec-Fetch-Site: same-origin\r\nContent-Length: 0\r\n")
+	if r.status != 303 || r.header.Get("Location") != "index.html?message=Process%20one%20stopped&filter=o" {
+		t.Errorf("from the page: %+v", r)
+	}
+	if r := s.get("GET", "/?action=refresh&x=%0d%0aX-Evil:%201", ""); r.status != 301 || r.header.Get("X-Evil") != "" {
+		t.Errorf("%+v", r)
+	}
+	if r := s.raw("GET /?action=refresh HTTP/1.0\r\n\r\n"); !strings.HasPrefix(r.header.Get("Location"), "http://localhost/?message=") {
+		t.Errorf("%+v", r)
+	}
+	if r := s.raw("GET /?action=refresh HTTP/1.0\r\nHost: a.b:80\r\n\r\n"); !strings.HasPrefix(r.header.Get("Location"), "http://a.b/?message=Page%20refreshed%20at%20") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestForeignPagesCannotAct(t *testing.T) {
+	f := newFake()
+	s := newSite(t, f, Options{})
+	for _, test := range []struct {
+		header string
+		want   int
+	}{
+		{"", 301},
+		{"Sec-Fetch-Site: same-origin\r\nReferer: http://some.host:1234/\r\n", 301},
+		{"Sec-Fetch-Site: none\r\n", 301},
+		{"Origin: http://some.host:1234\r\n", 301},
+		{"Origin: https://proxy.example\r\nX-Forwarded-Host: proxy.example\r\n", 301},
+		{"Sec-Fetch-Site: cross-site\r\n", 403},
+		{"Sec-Fetch-Site: same-site\r\n", 403},
+		{"Origin: http://evil.example\r\n", 403},
+		{"Origin: http://some.host:4321\r\n", 403},
+		{"Origin: null\r\n", 403},
+		{"Referer: http://evil.example/x\r\n", 403},
+		{"Origin: http://some.host:1234\r\nReferer: http://evil.example/x\r\n", 403},
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			r := s.get(method, "/index.html?processname=one&action=stop", test.header+"Content-Length: 0\r\n")
+			asked := f.log()
+			if r.status != test.want || (len(asked) > 0) != (test.want == 301) {
+				t.Errorf("%s %q: %d, asked %q", method, test.header, r.status, asked)
+			}
+		}
+	}
+}
+
+func TestTailPage(t *testing.T) {
+	f := newFake()
+	path := filepath.Join(t.TempDir(), "o")
+	content := "<script>\x1b[0m\xff" + strings.Repeat("a", 3000) + "the end"
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.logs["one:one stdout"] = path
+	f.logs["one:one stderr"] = path + ".no"
+	s := newSite(t, f, Options{})
+	for query, want := range map[string]string{
+		"?processname=one":                 content[len(content)-1024:],
+		"?processname=one&limit=5":         content[len(content)-1024:],
+		"?processname=one&limit=-1":        content[len(content)-1024:],
+		"?processname=one&limit=x":         content[len(content)-1024:],
+		"?processname=one&limit=2000":      content[len(content)-2000:],
+		"?processname=one&limit=99999999":  strings.ReplaceAll(content, "\xff", "\ufffd"),
+		"":                                 "No process name found",
+		"?processname=":                    "No process name found",
+		"?processname=nosuch":              "ERROR: unexpected rpc fault [10] BAD_NAME: nosuch",
+		"?processname=../../etc/passwd":    "ERROR: unexpected rpc fault [10] BAD_NAME: ../../etc/passwd",
+		"?processname=g:*":                 "ERROR: unexpected rpc fault [10] BAD_NAME: g:*",
+		"?processname=one&channel=stderr":  "No file for one",
+		"?processname=g:m":                 "No file for g:m",
+		"?log=main":                        "No file for the activity log",
+		"?processname=one%22%3E%3Cscript+": `ERROR: unexpected rpc fault [10] BAD_NAME: one"><script `,
+	} {
+		r := s.get("GET", "/tail.html"+query, "")
+		_, rest, _ := strings.Cut(r.body, "<pre>")
+		got, _, _ := strings.Cut(rest, "</pre>")
+		if r.status != 200 || html.UnescapeString(got) != want || strings.Contains(r.body, "<script") {
+			t.Errorf("%s: %d %.200q", query, r.status, got)
+		}
+	}
+	f.mainLog = path
+	if r := s.get("GET", "/tail.html?log=main", ""); !strings.Contains(r.body, "the end") {
+		t.Error(r.body)
+	}
+	if r := s.get("GET", "/tail.html?processname=one&limit=2048", ""); !strings.Contains(r.body, "tail.html?processname=one&amp;limit=2048") {
+		t.Error("no link to refresh")
+	}
+}
