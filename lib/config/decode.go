@@ -133,8 +133,8 @@ func (v *Values) ownKeys() []string {
 	return names
 }
 
-// fail reports an error of package value.
-func (v *Values) fail(name string, t Text, err error) {
+// BadValue reports an error of package value.
+func (v *Values) BadValue(name string, t Text, err error) {
 	var e *value.Error
 	if errors.As(err, &e) {
 		v.Fail(string(e.Code), name, t, e.Error(), e.Hint)
@@ -155,7 +155,7 @@ func get[T any](v *Values, name string, parse func(string) (T, error)) (T, Text)
 	if err == nil {
 		return x, t
 	}
-	v.fail(name, t, err)
+	v.BadValue(name, t, err)
 	k := v.Schema.Key(name)
 	t = Text{Text: k.Default, Set: k.HasDefault}
 	x, _ = parse(t.Text)
@@ -234,7 +234,7 @@ func (v *Values) Environment(name string) map[string]string {
 	t := v.Text(name)
 	pairs, _, err := value.ParseEnvironment(t.Text)
 	if err != nil {
-		v.fail(name, t, err)
+		v.BadValue(name, t, err)
 	}
 	for _, p := range pairs {
 		env[p.Name] = p.Value

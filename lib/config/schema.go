@@ -97,8 +97,10 @@ type Key struct {
 	Flag   bool
 	// Ours are keys that Supervisor does not know.
 	Ours bool
-	// Example is what the sample shows, if not the default.
+	// Example is what the sample shows, as a comment, if not the default.
 	Example string
+	// Sample, if not "", is what the sample sets the key to.
+	Sample string
 	// Doc is the documentation in one line.
 	Doc string
 }

@@ -35,6 +35,7 @@ func (k Key) flag(short rune) Key     { k.Option, k.Short, k.Flag = true, short,
 func (k Key) example(text string) Key { k.Example = text; return k }
 func (k Key) again(n NameSet) Key     { k.Again = n; return k }
 func (k Key) ours() Key               { k.Ours = true; return k }
+func (k Key) shown(text string) Key   { k.Sample = text; return k }
 
 func sections() [numKinds]SectionSchema {
 	return [numKinds]SectionSchema{
@@ -47,7 +48,7 @@ func sections() [numKinds]SectionSchema {
 			Kind: KindUnixServer, Name: "unix_http_server", Example: "unix_http_server",
 			Doc: "A server for supctl and other clients on a Unix socket.",
 			Keys: append([]Key{
-				need("file", TypePath, NamesStart, "/run/supervisor.sock", "path of the socket"),
+				need("file", TypePath, NamesStart, "/tmp/supervisor.sock", "path of the socket").shown("/tmp/supervisor.sock"),
 				key("chmod", TypeOctal, NameEnv, "0700", "permissions of the socket"),
 				bare("chown", TypeOwner, NameEnv, "left alone", "owner of the socket").example("root:adm"),
 			}, authKeys()...),
@@ -63,14 +64,14 @@ func sections() [numKinds]SectionSchema {
 			Kind: KindRPCInterface, Name: "rpcinterface:", Example: "rpcinterface:supervisor", Open: true,
 			Doc: "A set of methods that the servers offer. Without this section there are no supervisor.* methods, and supctl cannot do anything.",
 			Keys: []Key{
-				need(FactoryKey, TypePlugin, NameEnv, MainRPCFactory, "where the methods come from"),
+				need(FactoryKey, TypePlugin, NameEnv, MainRPCFactory, "where the methods come from").shown(MainRPCFactory),
 			},
 		},
 		KindSupervisorctl: {
 			Kind: KindSupervisorctl, Name: "supervisorctl", Example: "supervisorctl",
 			Doc: "The client.",
 			Keys: []Key{
-				key("serverurl", TypeURL, NamesStart, "http://localhost:9001", "server to speak to: http://HOST:PORT or unix://PATH").example("unix:///run/supervisor.sock"),
+				key("serverurl", TypeURL, NamesStart, "http://localhost:9001", "server to speak to: http://HOST:PORT or unix://PATH").shown("unix:///tmp/supervisor.sock"),
 				bare("username", TypeText, NameEnv, "", "user name for the server").example("chris"),
 				bare("password", TypeText, NameEnv, "", "password for the server, in plain text").example("123"),
 				key("prompt", TypeText, NameEnv, "supervisor", "prompt of the interactive shell"),
@@ -124,16 +125,16 @@ func sections() [numKinds]SectionSchema {
 
 func supervisordKeys() []Key {
 	return []Key{
-		key("logfile", TypePathInDir, NamesStart, "supervisord.log", "the activity log; the word syslog sends it there").option('l'),
-		key("logfile_maxbytes", TypeBytes, NamesStart, "50MB", "size at which the activity log is rotated, 0 for never").option('y'),
-		key("logfile_backups", TypeBackups, NamesStart, "10", "rotated files to keep; 0 keeps every one, none keeps none").option('z'),
-		key("loglevel", TypeLogLevel, NamesStart, "info", "least grave messages to log").option('e'),
-		key("pidfile", TypePathInDir, NamesStart, "supervisord.pid", "file that holds the daemon's process id").option('j'),
+		key("logfile", TypePathInDir, NamesStart, "supervisord.log", "the activity log; the word syslog sends it there").option('l').shown("/tmp/supervisord.log"),
+		key("logfile_maxbytes", TypeBytes, NamesStart, "50MB", "size at which the activity log is rotated, 0 for never").option('y').shown("50MB"),
+		key("logfile_backups", TypeBackups, NamesStart, "10", "rotated files to keep; 0 keeps every one, none keeps none").option('z').shown("10"),
+		key("loglevel", TypeLogLevel, NamesStart, "info", "least grave messages to log").option('e').shown("info"),
+		key("pidfile", TypePathInDir, NamesStart, "supervisord.pid", "file that holds the daemon's process id").option('j').shown("/tmp/supervisord.pid"),
 		key("umask", TypeOctal, NamesStart, "022", "file mode mask of the daemon when it runs in the background").option('m'),
-		key("nodaemon", TypeBool, NamesStart, "false", "stay in the foreground").flag('n'),
-		key("silent", TypeBool, NamesStart, "false", "do not copy the activity log to standard output in the foreground").flag('s'),
-		key("minfds", TypeInteger, NamesStart, "1024", "number of file descriptors that the daemon must be able to open").option('a'),
-		key("minprocs", TypeInteger, NamesStart, "200", "number of processes that must be possible").option(0),
+		key("nodaemon", TypeBool, NamesStart, "false", "stay in the foreground").flag('n').shown("false"),
+		key("silent", TypeBool, NamesStart, "false", "do not copy the activity log to standard output in the foreground").flag('s').shown("false"),
+		key("minfds", TypeInteger, NamesStart, "1024", "number of file descriptors that the daemon must be able to open").option('a').shown("1024"),
+		key("minprocs", TypeInteger, NamesStart, "200", "number of processes that must be possible").option(0).shown("200"),
 		key("nocleanup", TypeBool, NamesStart, "false", "keep old AUTO logs at start").flag('k'),
 		bare("childlogdir", TypeDir, NamesStart, "the directory for temporary files", "directory of AUTO logs").option('q').example("/tmp"),
 		bare("user", TypeUser, NamesStart, "", "user that the daemon becomes at start").option('u').example("chrism"),

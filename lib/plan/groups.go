@@ -212,7 +212,7 @@ func (l *loader) fcgi(s *config.Section) Group {
 		n, err := value.ParseInt(backlog.Text)
 		switch {
 		case err != nil:
-			v.Fail("bad-integer", "socket_backlog", backlog, err.Error(), "")
+			v.BadValue("socket_backlog", backlog, err)
 		case n < 1 || n > 65535:
 			v.Fail("bad-socket_backlog", "socket_backlog", backlog, "the backlog must be from 1 to 65535", "")
 		}
@@ -237,14 +237,10 @@ func (l *loader) fcgi(s *config.Section) Group {
 	if t.Text == "" {
 		v.Missing("socket-missing", "socket")
 	} else if addr, err := value.ParseSocket(t.Text); err != nil {
-		hint := ""
-		if e, ok := err.(*value.Error); ok {
-			hint = e.Hint
-		}
 		// A socket that is no Unix socket must not have an owner or a mode,
 		// and that is looked at first.
 		l.tcpOptions(v, t.Text, owner, mode)
-		v.Fail("bad-socket", "socket", t, err.Error(), hint)
+		v.BadValue("socket", t, err)
 	} else {
 		sock.URL = addr.String()
 		l.tcpOptions(v, t.Text, owner, mode)

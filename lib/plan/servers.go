@@ -19,11 +19,7 @@ func (l *loader) servers() {
 		if !t.Set {
 			v.Missing("port-missing", "port")
 		} else if host, port, err := value.ParseInet(t.Text); err != nil {
-			hint := ""
-			if e, ok := err.(*value.Error); ok {
-				hint = e.Hint
-			}
-			v.Fail("bad-port", "port", t, err.Error(), hint)
+			v.BadValue("port", t, err)
 		} else {
 			srv.Host, srv.Port = host, port
 		}

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"strings"
+
+	"sup/lib/expand"
+)
+
+// Effective returns the text of a key with its expressions replaced, as it can
+// be written into a file to mean the same. Expressions of the names in keep
+// stay, and so does the whole text where replacing would change its meaning.
+// The caller has made sure that the section can be read.
+func (v *Values) Effective(name string, keep func(name string) bool) Text {
+	t := v.Raw(name)
+	if !t.Set {
+		return t
+	}
+	k := v.Schema.Key(name)
+	if text, ok := v.resolve(k, t.Text, keep); ok && Writable(name, text) {
+		t.Text = text
+	}
+	return t
+}
+
+// EffectiveFree is Effective for a key that the schema does not know.
+func (v *Values) EffectiveFree(e *Entry) string {
+	k := &Key{Name: e.Key, Names: NameEnv}
+	text, ok := v.resolve(k, e.Value, func(string) bool { return false })
+	if !ok || !Writable(e.Key, text) {
+		return e.Value
+	}
+	return text
+}
+
+// kept stands for an expression that stays, while its surroundings are
+// expanded a second time.
+const kept = '\uFDD1'
+
+// resolve replaces the expressions of a text but for those to keep. ok is
+// false if that cannot be done.
+func (v *Values) resolve(k *Key, text string, keep func(string) bool) (string, bool) {
+	if strings.ContainsRune(text, kept) {
+		return "", false
+	}
+	v.Names.Known = k.Names
+	first, stay, ok := v.pass(text, keep)
+	if !ok {
+		return "", false
+	}
+	var second []string
+	if k.Again == 0 {
+		first = expand.Escape(first)
+	} else {
+		v.Names.Known = k.Again
+		if first, second, ok = v.passKept(first, keep); !ok {
+			return "", false
+		}
+	}
+	// Put back what stays: of the first pass as it was, of the second with
+	// its percent sign protected from the first.
+	var b strings.Builder
+	for _, r := range first {
+		switch {
+		case r == kept && len(stay) > 0:
+			b.WriteString(stay[0])
+			stay = stay[1:]
+		case r == keptAgain && len(second) > 0:
+			b.WriteString(expand.Escape(second[0]))
+			second = second[1:]
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String(), true
+}
+
+// pass expands a text, and puts a mark for every expression that stays.
+func (v *Values) pass(text string, keep func(string) bool) (out string, stay []string, ok bool) {
+	parts, err := expand.Parse(text)
+	if err != nil {
+		return "", nil, false
+	}
+	var b strings.Builder
+	for _, p := range parts {
+		switch {
+		case p.Spec == nil:
+			b.WriteString(p.Text)
+		case keep(p.Spec.Name):
+			b.WriteRune(kept)
+			stay = append(stay, p.Spec.String())
+		default:
+			s, err := expand.Expand(p.Spec.String(), v.Names.Lookup)
+			if err != nil || strings.ContainsRune(s, kept) {
+				return "", nil, false
+			}
+			b.WriteString(s)
+		}
+	}
+	return b.String(), stay, true
+}
+
+const keptAgain = '\uFDD2'
+
+// passKept is the second pass over a text with marks of the first. What it
+// returns is escaped twice, but for the marks.
+func (v *Values) passKept(text string, keep func(string) bool) (out string, stay []string, ok bool) {
+	if strings.ContainsRune(text, keptAgain) {
+		return "", nil, false
+	}
+	parts, err := expand.Parse(text)
+	if err != nil {
+		return "", nil, false
+	}
+	var b strings.Builder
+	for _, p := range parts {
+		switch {
+		case p.Spec == nil:
+			b.WriteString(expand.Escape(expand.Escape(p.Text)))
+		case strings.ContainsRune(p.Spec.Name, kept):
+			return "", nil, false
+		case keep(p.Spec.Name):
+			b.WriteRune(keptAgain)
+			stay = append(stay, p.Spec.String())
+		default:
+			s, err := expand.Expand(p.Spec.String(), v.Names.Lookup)
+			if err != nil {
+				return "", nil, false
+			}
+			b.WriteString(expand.Escape(expand.Escape(s)))
+		}
+	}
+	return b.String(), stay, true
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"sup/lib/config"
+	"sup/lib/plan"
+)
+
+// servers looks at the servers and at how the client reaches them.
+func (l *linter) servers() {
+	seen := make(map[string]string)
+	for _, s := range l.plan.Servers {
+		address := s.Path
+		if !s.Unix {
+			address = fmt.Sprintf("%s:%d", s.Host, s.Port)
+		}
+		if first, again := seen[address]; again && address != ":0" && address != "" {
+			l.fail("same-address", l.at(s.Section, addressKey(s)), "give them different addresses", "[%s] has the same address", first)
+		}
+		seen[address] = s.Section
+		l.auth(&s)
+	}
+	if len(l.plan.Servers) > 0 && !l.mainInterface() {
+		s := l.plan.Servers[0]
+		l.warn("no-rpcinterface", l.at(s.Section, ""),
+			"add [rpcinterface:supervisor] with "+config.FactoryKey+" = "+config.MainRPCFactory,
+			"without [rpcinterface:supervisor] the server offers no methods, and supctl cannot do anything")
+	}
+	l.serverURL()
+}
+
+func addressKey(s plan.Server) string {
+	if s.Unix {
+		return "file"
+	}
+	return "port"
+}
+
+// mainInterface reports whether the main RPC interface is there, or one was
+// meant to be.
+func (l *linter) mainInterface() bool {
+	for _, r := range l.plan.RPCInterfaces {
+		if r.Known {
+			return true
+		}
+	}
+	return l.doc.Section("rpcinterface:supervisor") != nil
+}
+
+// auth looks at who can reach a server.
+func (l *linter) auth(s *plan.Server) {
+	open := !s.HasAuth || s.Username == ""
+	if s.HasAuth && s.Username == "" {
+		l.warn("auth-off", l.at(s.Section, "username"), "write a user name", "an empty user name switches the password off")
+	}
+	if digest, ok := strings.CutPrefix(s.Password, "{SHA}"); ok && strings.ToLower(digest) != digest {
+		l.warn("sha-upper-case", l.at(s.Section, "password"), "write it in lower case", "the SHA-1 digest is compared in lower case, so no password matches")
+	}
+	if s.Unix {
+		if s.Chmod&0o002 != 0 {
+			w := l.at(s.Section, "chmod")
+			l.warn("open-socket", w, "write chmod = 0700, or 0770 and chown", "every user can connect to the socket")
+		}
+		return
+	}
+	if open && s.Port != 0 && !loopback(s.Host) {
+		l.fail("open-server", l.at(s.Section, "port"), "add username and password, or listen on 127.0.0.1",
+			"everybody who reaches the port can run programs as the daemon's user")
+	}
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return ip != nil && ip.IsLoopback()
+}
+
+// serverURL warns if the client would speak to no server of this file.
+func (l *linter) serverURL() {
+	if l.doc.Section("supervisorctl") == nil || len(l.plan.Servers) == 0 {
+		return
+	}
+	c, err := config.LoadClient(config.ClientOptions{File: l.doc.File, Offline: true})
+	if err != nil {
+		return
+	}
+	var urls []string
+	for _, s := range l.plan.Servers {
+		if s.Unix {
+			urls = append(urls, "unix://"+s.Path)
+			if c.ServerURL == "unix://"+s.Path {
+				return
+			}
+			continue
+		}
+		host := s.Host
+		if host == "" {
+			host = "localhost"
+		}
+		urls = append(urls, fmt.Sprintf("http://%s:%d", host, s.Port))
+		if rest, ok := strings.CutPrefix(c.ServerURL, "http://"); ok {
+			chost, cport, _ := strings.Cut(strings.TrimRight(rest, "/"), ":")
+			if cport == "" {
+				cport = "80"
+			}
+			// A server on every address is reached under any name, and
+			// other names of one machine are not ours to judge.
+			sameHost := s.Host == "" || chost == s.Host || loopback(chost) && loopback(s.Host) || !loopback(chost)
+			if cport == fmt.Sprint(s.Port) && sameHost {
+				return
+			}
+		}
+	}
+	l.warn("serverurl-mismatch", l.at("supervisorctl", "serverurl"), "write serverurl = "+urls[0],
+		"%s is none of the servers of this configuration", c.ServerURL)
+}
+
+// daemon looks at settings of [supervisord] that have no effect.
+func (l *linter) daemon() {
+	d := &l.plan.Daemon
+	const section = "supervisord"
+	if d.NoDaemon {
+		for _, key := range []string{"umask", "directory"} {
+			if l.written(section, key) {
+				l.warn("no-effect", l.at(section, key), "remove the key, or nodaemon", "it acts only when the daemon goes into the background")
+			}
+		}
+	} else if d.Silent {
+		l.warn("no-effect", l.at(section, "silent"), "remove the key", "it acts only with nodaemon")
+	}
+	if device(d.Logfile) && d.LogfileMaxBytes != 0 {
+		l.warn("log-on-device", l.at(section, "logfile"), "write logfile_maxbytes = 0", "%s cannot be rotated", d.Logfile)
+	}
+	if d.HasUser && d.UID > 0 && os.Geteuid() != 0 && d.UID != os.Geteuid() && !l.offline {
+		l.warn("user-without-root", l.at(section, "user"), "start the daemon as root, or remove the key", "only root can become another user")
+	}
+}
+
+// device reports whether a path is one that cannot be rotated.
+func device(path string) bool {
+	return strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/self/fd/")
+}
+
+// groups looks at groups and their names.
+func (l *linter) groups() {
+	groups := make(map[string]string)
+	programs := make(map[string][]string)
+	for i := range l.plan.Groups {
+		g := &l.plan.Groups[i]
+		section := l.groupSection(g)
+		if first, again := groups[g.Name]; again {
+			l.warn("same-name", l.at(section, ""), "rename one of them",
+				"a group %s is made by [%s] too; only the first in order of priority is run", g.Name, first)
+		} else {
+			groups[g.Name] = section
+		}
+		if len(g.Processes) == 0 {
+			l.emptyGroup(g, section)
+		}
+		names := make(map[string]bool)
+		twice := make(map[string]bool)
+		for j := range g.Processes {
+			p := &g.Processes[j]
+			if names[p.Name] && !twice[p.Name] {
+				twice[p.Name] = true
+				l.warn("same-name", l.at(p.Section, "process_name"), "use %(process_num)d or %(program_name)s in process_name",
+					"two processes of the group %s have the name %q; only the last is run", g.Name, p.Name)
+			}
+			names[p.Name] = true
+			of := programs[p.Section]
+			if g.Kind == plan.KindGroup && (len(of) == 0 || of[len(of)-1] != g.Name) {
+				programs[p.Section] = append(of, g.Name)
+			}
+		}
+	}
+	for _, s := range l.doc.Sections {
+		if of := programs[s.Name]; len(of) > 1 {
+			l.warn("program-in-two-groups", in(s), "leave it in one of them", "it is in the groups %s, and runs once in each", strings.Join(of, ", "))
+		}
+	}
+}
+
+// groupSection is the section that made a group.
+func (l *linter) groupSection(g *plan.Group) string {
+	if g.Kind != plan.KindGroup && len(g.Processes) > 0 {
+		return g.Processes[0].Section
+	}
+	name := string(g.Kind) + ":" + g.Name
+	if l.doc.Section(name) == nil {
+		// The name was written with blanks around it.
+		for _, s := range l.doc.Sections {
+			if prefix, rest, _ := strings.Cut(s.Name, ":"); prefix == string(g.Kind) && strings.TrimSpace(rest) == g.Name {
+				return s.Name
+			}
+		}
+	}
+	return name
+}
+
+func (l *linter) emptyGroup(g *plan.Group, section string) {
+	if g.Kind == plan.KindGroup {
+		l.warn("empty-group", l.at(section, "programs"), "name its programs, or remove the section", "the group has no programs")
+		return
+	}
+	l.warn("no-processes", l.at(section, "numprocs"), "write numprocs = 1; autostart = false keeps a program from being started",
+		"no process results from numprocs")
+}
+
+// logs looks for log files that several writers share, or that cannot be
+// rotated.
+func (l *linter) logs() {
+	type use struct{ section, channel string }
+	users := make(map[string]use)
+	warned := make(map[use]bool)
+	if d := l.plan.Daemon.Logfile; d != "syslog" {
+		users[d] = use{"supervisord", ""}
+	}
+	check := func(p *plan.Process, channel string, s *plan.Stream) {
+		if s.Kind != plan.LogPath || s.Path == "" {
+			return
+		}
+		key := channel + "_logfile"
+		me := use{p.Section, channel}
+		if warned[me] {
+			return
+		}
+		w := l.at(p.Section, key)
+		if device(s.Path) {
+			if s.MaxBytes != 0 && s.Path != "/dev/null" {
+				warned[me] = true
+				l.warn("log-on-device", w, "write "+key+"_maxbytes = 0", "%s cannot be rotated, so the program does not start", s.Path)
+			}
+			return
+		}
+		first, shared := users[s.Path]
+		if !shared {
+			users[s.Path] = me
+			return
+		}
+		switch {
+		case first.section == "supervisord":
+			warned[me] = true
+			l.warn("shared-log", w, "name another file", "%s is the daemon's own log", s.Path)
+		case first.section == p.Section && first.channel == channel:
+			warned[me] = true
+			l.warn("shared-log", w, "use %(process_num)d in the name", "several processes of the section write to %s%s", s.Path, rotating(s))
+		case first.section == p.Section:
+			warned[me] = true
+			l.warn("shared-log", w, "write redirect_stderr = true to have both in one file", "standard output and standard error write to %s%s", s.Path, rotating(s))
+		default:
+			warned[me] = true
+			l.warn("shared-log", w, "name another file", "[%s] writes to %s too%s", first.section, s.Path, rotating(s))
+		}
+	}
+	for i := range l.plan.Groups {
+		for j := range l.plan.Groups[i].Processes {
+			p := &l.plan.Groups[i].Processes[j]
+			check(p, "stdout", &p.Stdout)
+			check(p, "stderr", &p.Stderr)
+		}
+	}
+}
+
+// rotating says what comes of sharing a log that is rotated.
+func rotating(s *plan.Stream) string {
+	if s.MaxBytes == 0 {
+		return ""
+	}
+	return "; with Supervisor such a log is spoilt when it is rotated"
+}

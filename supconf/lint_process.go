@@ -1,0 +1,187 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"sup/lib/plan"
+	"sup/lib/value"
+)
+
+// processes looks at each program: one process of a section stands for all.
+func (l *linter) processes() {
+	seen := make(map[string]bool)
+	paths := make(map[string]string)
+	for i := range l.plan.Groups {
+		g := &l.plan.Groups[i]
+		for j := range g.Processes {
+			p := &g.Processes[j]
+			if seen[p.Section] {
+				continue
+			}
+			seen[p.Section] = true
+			l.command(p, paths)
+			l.contradictions(g, p)
+		}
+	}
+}
+
+// contradictions warns of settings of a program that do not go together.
+func (l *linter) contradictions(g *plan.Group, p *plan.Process) {
+	at := func(key string) where { return l.at(p.Section, key) }
+	if l.written(p.Section, "exitcodes") && p.AutoRestart != value.RestartUnexpected {
+		l.warn("no-effect", at("exitcodes"), "write autorestart = unexpected, or remove the key",
+			"it acts only with autorestart=unexpected")
+	}
+	if p.RedirectStderr {
+		for _, key := range []string{"stderr_capture_maxbytes", "stderr_events_enabled", "stderr_syslog"} {
+			if l.written(p.Section, key) && (p.Stderr.EventsEnabled || p.Stderr.Syslog || p.Stderr.CaptureMaxBytes != 0) {
+				l.warn("no-effect", at(key), "remove the key, or redirect_stderr", "standard error goes to standard output")
+			}
+		}
+	}
+	if g.Kind == plan.KindEventListener && (p.Stdout.EventsEnabled || p.Stdout.CaptureMaxBytes > 0) {
+		key := "stdout_events_enabled"
+		if !p.Stdout.EventsEnabled {
+			key = "stdout_capture_maxbytes"
+		}
+		l.warn("no-effect", at(key), "remove the key", "the standard output of an event listener is for its answers")
+	}
+	if p.HasUser && os.Geteuid() != 0 && !l.offline && p.UID >= 0 && p.UID != os.Geteuid() {
+		l.warn("user-without-root", at("user"), "start the daemon as root, or remove the key", "only root can start programs as another user")
+	}
+	if l.written(p.Section, "numprocs_start") && !strings.Contains(l.at(p.Section, "process_name").value+p.Command, "process_num") &&
+		!l.written(p.Section, "numprocs") {
+		l.warn("no-effect", at("numprocs_start"), "remove the key", "there is one process, and nothing uses its number")
+	}
+}
+
+// command looks at a command as it will be started.
+func (l *linter) command(p *plan.Process, paths map[string]string) {
+	w := l.at(p.Section, "command")
+	argv, err := plan.SplitCommand(p.Command)
+	if err != nil {
+		l.fail("bad-command", w, "", "the command cannot be split into words: %v", err)
+		return
+	}
+	if len(argv) == 0 {
+		l.fail("bad-command", w, "write a command", "the command is empty")
+		return
+	}
+	if !isShell(argv[0]) {
+		l.shellSyntax(w, argv)
+	}
+	if hint := daemonizes(argv); hint != "" {
+		l.warn("command-daemonizes", w, hint, "%s goes into the background, and the daemon loses it", filepath.Base(argv[0]))
+	}
+	if strings.Contains(argv[0], "/") && !strings.HasPrefix(argv[0], "/") && !strings.HasPrefix(argv[0], "~") && p.HasDirectory {
+		l.warn("relative-command", w, "write the whole path",
+			"%s is looked for in the daemon's directory, not in %s", argv[0], p.Directory)
+	} else if !l.offline {
+		l.find(w, p, argv[0], paths)
+	}
+}
+
+// find warns of a program that cannot be found or run.
+func (l *linter) find(w where, p *plan.Process, name string, paths map[string]string) {
+	if strings.HasPrefix(name, "~") {
+		l.warn("command-not-found", w, "write the whole path", `"~" is not expanded in commands`)
+		return
+	}
+	path, own := p.Environment["PATH"]
+	if !own {
+		var set bool
+		if path, set = l.env["PATH"]; !set {
+			path = "/bin:/usr/bin:/usr/local/bin"
+		}
+	}
+	key := path + "\x00" + name
+	problem, known := paths[key]
+	if !known {
+		problem = cannotRun(name, path)
+		paths[key] = problem
+	}
+	if problem != "" {
+		l.warn("command-not-found", w, "", "%s", problem)
+	}
+}
+
+// cannotRun says why a program cannot be run, "" if it can.
+func cannotRun(name, path string) string {
+	file := name
+	if !strings.Contains(name, "/") {
+		file = ""
+		for _, dir := range filepath.SplitList(path) {
+			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				file = filepath.Join(dir, name)
+				break
+			}
+		}
+		if file == "" {
+			return "cannot find " + name + " in PATH (" + path + ")"
+		}
+	}
+	st, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return "cannot find " + file
+	case st.IsDir():
+		return file + " is a directory"
+	case st.Mode().Perm()&0o111 == 0:
+		return file + " is not executable"
+	}
+	return ""
+}
+
+// isShell reports whether a program interprets what follows by itself.
+func isShell(name string) bool {
+	return slices.Contains([]string{"sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "busybox"}, filepath.Base(name))
+}
+
+// operators are words that only a shell understands.
+var operators = []string{"&&", "||", "|", ";", "&", ">", ">>", "<", "<<", "2>", "2>>", "&>", "2>&1", ">&2", "1>&2"}
+
+var variable = regexp.MustCompile(`\$(\{|\(|[A-Za-z_])|` + "`")
+
+// shellSyntax warns of words that need a shell.
+func (l *linter) shellSyntax(w where, argv []string) {
+	const hint = "write command = sh -c '…', or put it into a script"
+	first := argv[0]
+	if i := strings.IndexByte(first, '='); i > 0 && !strings.Contains(first[:i], "/") {
+		l.warn("shell-syntax", w, "write environment = "+first[:i]+`="…"`, "%q is taken for the program to run", first)
+		return
+	}
+	if first == "cd" || first == "source" || first == "export" || first == "exec" || first == "." || first == "ulimit" {
+		l.warn("shell-syntax", w, hint, "%s is a command of the shell, and there is none", first)
+		return
+	}
+	inCode := codeAfter(argv)
+	for i, word := range argv {
+		if slices.Contains(operators, word) || i > 0 && (strings.HasPrefix(word, ">/") || strings.HasPrefix(word, ">>/") || strings.HasPrefix(word, "2>/")) {
+			l.warn("shell-syntax", w, hint, "%q is passed to the program as it is, for there is no shell", word)
+			return
+		}
+		if i != inCode && variable.MatchString(word) {
+			l.warn("shell-syntax", w, "write %(ENV_NAME)s for a variable, or "+strings.TrimPrefix(hint, "write "), "%q is passed to the program as it is, for there is no shell", word)
+			return
+		}
+	}
+}
+
+// codeAfter is the index of the word that holds a program for an interpreter
+// (perl -e CODE), or -1.
+func codeAfter(argv []string) int {
+	for i := 1; i < len(argv); i++ {
+		switch argv[i-1] {
+		case "-c", "-e", "-r", "-E":
+			return i
+		}
+		if strings.HasPrefix(filepath.Base(argv[0]), "awk") && i == 1 {
+			return i
+		}
+	}
+	return -1
+}
