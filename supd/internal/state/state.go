@@ -1,0 +1,314 @@
+// Package state is what supd leaves behind so that a supd started after it can
+// take over the programs that still run: one small JSON file in a directory of
+// its own, written before and after every change, and the lock that keeps two
+// daemons from using one directory.
+//
+// The file has to survive a dead process, not a dead machine: it is replaced
+// by rename, without fsync, and counts only while the machine has not been
+// started anew since.
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Version of the format. A reader ignores fields that it does not know, and
+// refuses a file of a higher version.
+const Version = 1
+
+// Head is what is kept beside groups and processes.
+type Head struct {
+	Version int `json:"version"`
+	// BootID tells one life of the machine from the next.
+	BootID string `json:"boot_id"`
+	// Instance is the name of this line of daemons, the first part of the
+	// marks of its programs.
+	Instance string `json:"instance"`
+	// Generation counts the daemons that have taken over from each other.
+	Generation int `json:"generation"`
+	// Supd is the pid of the daemon that wrote this.
+	Supd int `json:"supd"`
+	// Runs counts the programs started so far, for their marks.
+	Runs int64 `json:"runs"`
+	// LastStream is the highest number of a stream given so far.
+	LastStream uint32 `json:"last_stream"`
+	// Serial is the serial number of the next event.
+	Serial int64 `json:"serial"`
+}
+
+// State is the whole of it, as it is read.
+type State struct {
+	Head
+	// Groups are the active groups, as the plan had them when they were
+	// activated (plan.Group as JSON).
+	Groups    []json.RawMessage `json:"groups"`
+	Processes []Process         `json:"processes"`
+}
+
+// Snapshot is the whole of it, as it is written: groups and processes are JSON
+// already, so that writing after the change of one process does not encode all
+// others anew.
+type Snapshot struct {
+	Head
+	Groups, Processes [][]byte
+}
+
+// Append appends the snapshot as it stands in the file.
+func (s *Snapshot) Append(b []byte) ([]byte, error) {
+	head, err := json.Marshal(s.Head)
+	if err != nil {
+		return b, err
+	}
+	list := func(b []byte, name string, items [][]byte) []byte {
+		b = append(append(append(b, ",\n\""...), name...), "\":["...)
+		for i, item := range items {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(append(b, '\n'), item...)
+		}
+		return append(b, ']')
+	}
+	b = append(b, head[:len(head)-1]...)
+	b = list(b, "groups", s.Groups)
+	b = list(b, "processes", s.Processes)
+	return append(b, "}\n"...), nil
+}
+
+// Process is the state of one process entry.
+type Process struct {
+	Group string `json:"group"`
+	Name  string `json:"name"`
+
+	State int `json:"state"`
+	// PID is 0 when there is no process, or when one was about to be made:
+	// then Mark is set.
+	PID int `json:"pid,omitempty"`
+	// Ticks is the start time of the process in clock ticks after boot. With
+	// it a pid means one process only.
+	Ticks uint64 `json:"ticks,omitempty"`
+	// Mark is the value of SUPD_RUN in the environment of the run.
+	Mark string `json:"mark,omitempty"`
+
+	Failures   int    `json:"failures,omitempty"`
+	Started    int64  `json:"started,omitempty"`
+	Ended      int64  `json:"ended,omitempty"`
+	ExitStatus int    `json:"exit_status,omitempty"`
+	SpawnErr   string `json:"spawn_err,omitempty"`
+	// StartedMono and DeadlineMono are moments on the machine's monotonic
+	// clock; 0 for none.
+	StartedMono  time.Duration `json:"started_mono,omitempty"`
+	DeadlineMono time.Duration `json:"deadline_mono,omitempty"`
+
+	Stdout Stream `json:"stdout"`
+	Stderr Stream `json:"stderr"`
+}
+
+// Stream is an output stream of a process entry.
+type Stream struct {
+	// ID is its number towards suplog, 0 if there is no such stream.
+	ID uint32 `json:"id,omitempty"`
+	// Path is where its log is, if the name was chosen at run time.
+	Path string `json:"path,omitempty"`
+}
+
+// Monotonic is the machine's monotonic clock, which goes on over the death of
+// a daemon.
+func Monotonic() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return time.Duration(ts.Nano())
+}
+
+// BootID is the present life of the machine.
+func BootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// Dir is a state directory that this daemon has to itself.
+type Dir struct {
+	path string
+	lock *os.File
+}
+
+// LockedError says that another daemon uses the directory.
+type LockedError struct {
+	Path string
+	PID  int // 0 if it is not known
+}
+
+func (e *LockedError) Error() string {
+	who := "another supd"
+	if e.PID > 0 {
+		who += fmt.Sprintf(" (pid %d)", e.PID)
+	}
+	return who + " uses " + e.Path
+}
+
+// Open makes the directory if need be, and locks it. The error is a
+// *LockedError if another daemon has it.
+func Open(path string) (*Dir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make the state directory: %w", err)
+	}
+	if err := private(path); err != nil {
+		return nil, err
+	}
+	fd, err := unix.Open(filepath.Join(path, "lock"), unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the lock of the state directory %s: %w", path, err)
+	}
+	lock := os.NewFile(uintptr(fd), "lock")
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		pid := lockOwner(lock)
+		lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, &LockedError{path, pid}
+		}
+		return nil, fmt.Errorf("cannot lock the state directory %s: %w", path, err)
+	}
+	d := &Dir{path, lock}
+	d.sign()
+	return d, nil
+}
+
+// Inherit takes over a directory that an earlier image of this process has
+// locked, by the descriptor of its lock.
+func Inherit(path string, fd int) *Dir {
+	unix.CloseOnExec(fd)
+	return &Dir{path, os.NewFile(uintptr(fd), "lock")}
+}
+
+// sign notes who has the lock, for those who find it taken.
+func (d *Dir) sign() {
+	text := strconv.Itoa(os.Getpid()) + "\n"
+	if _, err := d.lock.WriteAt([]byte(text), 0); err == nil {
+		_ = d.lock.Truncate(int64(len(text)))
+	}
+}
+
+func lockOwner(lock *os.File) int {
+	var text [32]byte
+	n, _ := lock.ReadAt(text[:], 0)
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	return pid
+}
+
+// private makes sure that a directory is ours, a real one, and closed to
+// others.
+func private(path string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return fmt.Errorf("the state directory %s is not a directory", path)
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("the state directory %s belongs to user %d; hint: remove it, or name another one with statedir=", path, st.Uid)
+	}
+	return os.Chmod(path, 0o700)
+}
+
+// Path is the directory's.
+func (d *Dir) Path() string { return d.path }
+
+// LockFD is the descriptor that holds the lock.
+func (d *Dir) LockFD() int { return int(d.lock.Fd()) }
+
+// Socket is the path of suplog's control socket.
+func (d *Dir) Socket() string { return filepath.Join(d.path, "keeper.sock") }
+
+func (d *Dir) file() string { return filepath.Join(d.path, "state") }
+
+// Load reads what an earlier daemon has left. Without anything, or after the
+// machine was started anew, the result is nil without an error. The error
+// says why what is there cannot be used.
+func (d *Dir) Load() (*State, error) {
+	fd, err := unix.Open(d.file(), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the state in %s: %w", d.file(), err)
+	}
+	f := os.NewFile(uintptr(fd), "state")
+	defer f.Close()
+	var text bytes.Buffer
+	const most = 256 << 20
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() || fi.Size() > most {
+		return nil, fmt.Errorf("cannot use the state in %s: it is not a file of ours", d.file())
+	}
+	if _, err := text.ReadFrom(f); err != nil {
+		return nil, fmt.Errorf("cannot read the state in %s: %w", d.file(), err)
+	}
+	return Parse(text.Bytes())
+}
+
+// Parse reads a state. After the machine was started anew it is nil.
+func Parse(text []byte) (*State, error) {
+	var s State
+	if len(text) == 0 {
+		return nil, errors.New("cannot use the state of the daemon before: the file is empty")
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, fmt.Errorf("cannot use the state of the daemon before: %w", err)
+	}
+	if s.Version < 1 || s.Version > Version {
+		return nil, fmt.Errorf("cannot use the state of the daemon before: its version is %d, known is %d", s.Version, Version)
+	}
+	if s.BootID != BootID() {
+		return nil, nil
+	}
+	return &s, nil
+}
+
+// Save replaces the state.
+func (d *Dir) Save(s *Snapshot) error {
+	text, err := s.Append(nil)
+	if err != nil {
+		return err
+	}
+	temp := d.file() + ".new"
+	fd, err := unix.Open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot write the state in %s: %w", d.path, err)
+	}
+	f := os.NewFile(uintptr(fd), temp)
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temp, d.file())
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the state in %s: %w", d.path, err)
+	}
+	return nil
+}
+
+// Forget removes the state after an orderly end. The lock stays: it is never
+// unlinked, since somebody may be waiting for it.
+func (d *Dir) Forget() error {
+	err := os.Remove(d.file())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Close gives the directory up.
+func (d *Dir) Close() error { return d.lock.Close() }

@@ -1,0 +1,133 @@
+package state
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func snapshot() *Snapshot {
+	return &Snapshot{
+		Head:      Head{Version: Version, BootID: BootID(), Instance: "abc", Generation: 2, Runs: 7, Serial: 9},
+		Groups:    [][]byte{[]byte(`{"Name":"g"}`)},
+		Processes: [][]byte{[]byte(`{"group":"g","name":"a","state":20,"pid":5,"ticks":77}`), []byte(`{"group":"g","name":"b"}`)},
+	}
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	dir, err := Open(filepath.Join(t.TempDir(), "x.state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if s, err := dir.Load(); s != nil || err != nil {
+		t.Fatalf("an empty directory gives %v, %v", s, err)
+	}
+	if err := dir.Save(snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := dir.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Instance != "abc" || s.Runs != 7 || len(s.Groups) != 1 || len(s.Processes) != 2 || s.Processes[0].Ticks != 77 {
+		t.Errorf("got %+v", s)
+	}
+	for _, name := range []string{"", "state", "lock"} {
+		fi, err := os.Stat(filepath.Join(dir.Path(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fi.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%q is open to others: %v", name, fi.Mode())
+		}
+	}
+	if err := dir.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := dir.Load(); s != nil || err != nil {
+		t.Errorf("after Forget: %v, %v", s, err)
+	}
+}
+
+func TestSecondDaemonIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.state")
+	dir, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(path)
+	var locked *LockedError
+	if !errors.As(err, &locked) || locked.PID != os.Getpid() {
+		t.Fatalf("got %v", err)
+	}
+	dir.Close()
+	again, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}
+
+func TestUnusableStates(t *testing.T) {
+	good, err := snapshot().Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, text string
+		unusable   bool
+	}{
+		{"good", string(good), false},
+		{"empty", "", true},
+		{"torn", string(good[:len(good)/2]), true},
+		{"not ours", "hello\n", true},
+		{"a later version", strings.Replace(string(good), `"version":1`, `"version":99`, 1), true},
+		{"unknown fields", strings.Replace(string(good), `"version":1`, `"version":1,"colour":"red"`, 1), false},
+		{"another life of the machine", strings.Replace(string(good), BootID(), "other", 1), false},
+	}
+	for _, test := range tests {
+		s, err := Parse([]byte(test.text))
+		if (err != nil) != test.unusable {
+			t.Errorf("%s: error %v", test.name, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "state") {
+			t.Errorf("%s: the error does not speak of the state: %v", test.name, err)
+		}
+		if test.name == "another life of the machine" && s != nil {
+			t.Errorf("%s: taken over all the same", test.name)
+		}
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	ticks, zombie, err := Ticks(os.Getpid())
+	if err != nil || zombie || ticks == 0 {
+		t.Fatalf("Ticks = %d, %v, %v", ticks, zombie, err)
+	}
+	fd, err := Verify(os.Getpid(), ticks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
+	if _, err := Verify(os.Getpid(), ticks+1); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("another start time: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	good, _ := snapshot().Append(nil)
+	f.Add(good)
+	f.Add([]byte("{}"))
+	f.Add([]byte(`{"version":1,"processes":[{"pid":-1}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, err := Parse(text)
+		if s != nil && err != nil {
+			t.Error("both a state and an error")
+		}
+	})
+}
