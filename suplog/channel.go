@@ -2,6 +2,7 @@ package main
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,9 @@ type channel struct {
 	// are done then.
 	endless bool
 
+	// atEnd is set while nobody has the pipe open for writing and it is empty.
+	atEnd atomic.Bool
+
 	requestsMu sync.Mutex
 	requests   []func()
 
@@ -61,8 +65,8 @@ type channel struct {
 	taken    uint64 // bytes taken from the pipe so far
 	capacity int    // of the pipe
 	last     time.Time
-	atEnd    bool
-	closing  bool // end when the pipe is empty
+	closing  bool // end when what was in the pipe has been taken, up to
+	closeAt  uint64
 	stopped  bool // end now
 	drains   []drain
 
@@ -120,16 +124,24 @@ func (c *channel) run() {
 		c.taken += uint64(n)
 		switch v {
 		case moved:
-			c.atEnd = false
+			if c.atEnd.Load() {
+				c.atEnd.Store(false)
+			}
 			c.outage.over(c)
 			c.answerDrains(false)
+			if c.closing && c.taken >= c.closeAt {
+				c.flush(now)
+				return
+			}
 			if pause := c.gather(n, now); pause > 0 && !c.hurried() {
-				c.waiter.wait(false, pause)
+				c.waiter.wait(forTime, pause)
 			}
 		case empty, ended:
-			if v == ended && !c.atEnd {
-				c.atEnd = true
-				c.flush(now)
+			if atEnd := v == ended; atEnd != c.atEnd.Load() {
+				c.atEnd.Store(atEnd)
+				if atEnd {
+					c.flush(now)
+				}
 			}
 			c.outage.over(c)
 			c.answerDrains(true)
@@ -137,7 +149,11 @@ func (c *channel) run() {
 				c.flush(now)
 				return
 			}
-			c.waiter.wait(true, -1)
+			if v == ended {
+				c.waiter.wait(forWriter, -1)
+			} else {
+				c.waiter.wait(forInput, -1)
+			}
 		case slow:
 			c.sink.waitWritable()
 		case down:
@@ -176,6 +192,15 @@ func (c *channel) grow() {
 			return
 		}
 	}
+}
+
+// close ends the channel when what is in the pipe now has been taken.
+func (c *channel) close() {
+	queued, err := logfile.Queued(c.pipe)
+	if err != nil {
+		queued = 0
+	}
+	c.closing, c.closeAt = true, c.taken+uint64(queued)
 }
 
 // drainTo has done called when all that is in the pipe now has been taken.

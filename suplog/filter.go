@@ -38,7 +38,7 @@ func filter(a arguments, std cli.Streams) error {
 	if err != nil {
 		return fmt.Errorf("cannot wait: %w", err)
 	}
-	s := &sink{path: a.settings.Path, options: rotation(&a.settings), report: h.report, users: 1}
+	s := &sink{path: a.settings.Path, options: rotation(&a.settings), report: h.report}
 	if err := s.tryOpen(); err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (o *outage) step(c *channel, now time.Time) (end bool) {
 			return true
 		}
 		c.answerDrains(true)
-		c.waiter.wait(true, -1)
+		c.waiter.wait(forInput, outageRetry)
 		return false
 	}
 	if atEnd && (c.closing || c.settings.OnFull == logwire.Drop) {
@@ -99,7 +99,7 @@ func (o *outage) step(c *channel, now time.Time) (end bool) {
 	if o.dropping {
 		pause = droppingStep
 	}
-	c.waiter.wait(false, pause)
+	c.waiter.wait(forTime, pause)
 	return false
 }
 
@@ -187,7 +187,7 @@ func pipeFull(pipe, queued, capacity int) bool {
 func (s *sink) cutPartialLine() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil || s.users > 1 {
+	if s.file == nil || s.users.Load() > 1 {
 		return 0
 	}
 	n := s.file.Partial(maxCut)

@@ -1,3 +1,462 @@
 package main
 
-func serve(fd int) error { return nil }
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/logwire"
+)
+
+const (
+	// goodbye is how long the last messages may take to reach supd.
+	goodbye = time.Second
+	// loneliness is how often a server that has lost supd looks whether it
+	// is still of use.
+	loneliness = 30 * time.Second
+)
+
+// server writes the logs of all programs of one supd. The goroutine of run, the
+// coordinator, owns the map of streams and the connection; every other
+// goroutine tells it what has happened by a function to call.
+//
+// The coordinator never waits: not for a disk, since each stream has a
+// goroutine, nor for supd, since an outbox does the sending.
+type server struct {
+	mail   chan func()
+	poller *poller
+	// out is where messages to supd go; nil while there is none. It is
+	// changed by the coordinator and read by all.
+	out atomic.Pointer[outbox]
+
+	// The rest belongs to the coordinator.
+
+	conn    *logwire.Conn
+	streams map[logwire.Stream]*stream
+	running int // channels, including those that are not in streams any more
+	sinks   map[string]*sink
+	held    map[string][]int
+	// paired is set for a connection that has no name: when it breaks, supd
+	// cannot come back. Then orphaned is set, and the streams are written to
+	// their ends. stopping is set by Stop.
+	paired, orphaned, stopping bool
+}
+
+// stream is what the coordinator knows of a stream.
+type stream struct {
+	id       logwire.Stream
+	channel  *channel
+	settings logwire.Settings
+	sink     *sink
+	pid      int32
+	kept     []int // as in the last Keep; duplicates that belong to us
+	closeSeq uint32
+	closing  bool
+}
+
+// serve talks to supd over the descriptor fd: a socket to wait for connections
+// on, or one that is connected.
+func serve(fd int) error {
+	// Whoever stops supd, or its terminal, must not stop us: programs may
+	// have a last word. Supd says Stop.
+	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE)
+	p, err := newPoller()
+	if err != nil {
+		return fmt.Errorf("cannot watch pipes: %w", err)
+	}
+	s := &server{
+		mail: make(chan func(), 64), poller: p,
+		streams: map[logwire.Stream]*stream{}, sinks: map[string]*sink{}, held: map[string][]int{},
+	}
+	if !logwire.IsListening(fd) {
+		conn, err := logwire.NewConn(fd)
+		if err != nil {
+			return fmt.Errorf("cannot use descriptor %d: %w", fd, err)
+		}
+		s.paired = true
+		s.connect(conn)
+		return s.run()
+	}
+	listener, err := logwire.NewListener(fd)
+	if err != nil {
+		return fmt.Errorf("cannot use descriptor %d: %w", fd, err)
+	}
+	go s.accept(listener)
+	return s.run()
+}
+
+// accept hands each connection to the coordinator.
+func (s *server) accept(l *logwire.Listener) {
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			s.mail <- func() { s.connect(conn) }
+		case errors.Is(err, os.ErrClosed):
+			return
+		default:
+			time.Sleep(time.Second) // no descriptors left, probably
+		}
+	}
+}
+
+// run is the coordinator.
+func (s *server) run() error {
+	var lonely <-chan time.Time
+	tick := time.NewTicker(loneliness)
+	tick.Stop()
+	defer tick.Stop()
+	useless := false
+	for {
+		if (s.stopping || s.orphaned) && s.running == 0 {
+			if out := s.out.Load(); out != nil {
+				out.close(goodbye)
+			}
+			return nil
+		}
+		if alone := !s.paired && s.conn == nil; !alone {
+			tick.Stop()
+			lonely, useless = nil, false
+		} else if lonely == nil {
+			tick.Reset(loneliness)
+			lonely = tick.C
+		}
+		select {
+		case f := <-s.mail:
+			f()
+		case <-lonely:
+			// With nothing left to write and nothing to hand back, the next
+			// supd does as well with a new suplog.
+			if useless && s.useless() {
+				return nil
+			}
+			useless = s.useless()
+		}
+	}
+}
+
+// useless tells whether every stream has come to its end.
+func (s *server) useless() bool {
+	if len(s.held) > 0 {
+		return false
+	}
+	for _, st := range s.streams {
+		if !st.channel.atEnd.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// connect takes up a connection, in place of the one that was there.
+func (s *server) connect(conn *logwire.Conn) {
+	if s.conn != nil {
+		s.disconnect(s.conn)
+	}
+	s.conn = conn
+	s.out.Store(newOutbox(conn))
+	go s.receive(conn)
+}
+
+// receive hands each message to the coordinator.
+func (s *server) receive(conn *logwire.Conn) {
+	for {
+		var m logwire.Message
+		err := conn.Receive(&m)
+		if errors.Is(err, logwire.ErrMalformed) {
+			continue
+		}
+		if err != nil {
+			s.mail <- func() { s.disconnect(conn) }
+			return
+		}
+		m.Data = nil
+		s.mail <- func() {
+			if s.conn == conn {
+				s.handle(&m)
+			} else {
+				logwire.CloseFDs(m.FDs)
+			}
+		}
+	}
+}
+
+// disconnect gives a connection up. Streams go on being written.
+func (s *server) disconnect(conn *logwire.Conn) {
+	if s.conn != conn {
+		return
+	}
+	s.conn = nil
+	s.out.Swap(nil).close(0)
+	if s.paired {
+		s.orphaned = true
+		for _, st := range s.streams {
+			c := st.channel
+			c.post(func() { c.endless = false })
+		}
+	}
+}
+
+// handle does what supd asks for.
+func (s *server) handle(m *logwire.Message) {
+	switch m.Kind {
+	case logwire.Hello:
+		s.hello()
+		return
+	case logwire.Open:
+		s.open(m)
+		return
+	case logwire.Hold:
+		s.hold(m)
+		return
+	}
+	logwire.CloseFDs(m.FDs)
+	if m.Kind == logwire.Stop {
+		s.stop()
+		return
+	}
+	st := s.streams[m.Stream]
+	if st == nil {
+		switch m.Kind {
+		case logwire.Set, logwire.Reopen, logwire.Clear, logwire.Drain, logwire.Close:
+			s.send(logwire.Message{Kind: logwire.Failed, Stream: m.Stream, Seq: m.Seq, Text: "no such stream", Errno: unix.ENOENT})
+		}
+		return
+	}
+	s.handleStream(st, m)
+}
+
+// handleStream does what supd asks for of one stream. What has to do with its
+// file or its pipe is done by its own goroutine.
+func (s *server) handleStream(st *stream, m *logwire.Message) {
+	c, seq := st.channel, m.Seq
+	switch m.Kind {
+	case logwire.Run:
+		st.pid = m.PID
+		pid := m.PID
+		c.post(func() { c.startRun(pid) })
+	case logwire.Set:
+		s.set(st, m.Settings, seq)
+	case logwire.Reopen:
+		c.post(func() { s.answer(c, seq, logwire.Reopened, c.sink.reopen()) })
+	case logwire.Clear:
+		c.post(func() { s.answer(c, seq, logwire.Cleared, c.sink.clear()) })
+	case logwire.Drain:
+		c.post(func() { c.drainTo(func() { s.answer(c, seq, logwire.Drained, nil) }) })
+	case logwire.Close:
+		st.closeSeq = seq
+		s.close(st)
+	}
+}
+
+// answer answers a question about a stream.
+func (s *server) answer(c *channel, seq uint32, kind logwire.Kind, err error) {
+	m := logwire.Message{Kind: kind, Stream: c.id, Seq: seq}
+	if err != nil {
+		m.Kind, m.Text, m.Errno = logwire.Failed, err.Error(), errno(err)
+	}
+	s.send(m)
+}
+
+// send sends m to supd, if there is one.
+func (s *server) send(m logwire.Message) {
+	if out := s.out.Load(); out != nil {
+		out.put(m)
+	}
+}
+
+// hello tells a new supd what there is.
+func (s *server) hello() {
+	s.send(logwire.Message{
+		Kind: logwire.Hello, N: logwire.Version, PID: int32(os.Getpid()),
+		Count: uint32(len(s.streams)), Held: uint32(len(s.held)),
+	})
+	for id, st := range s.streams {
+		s.send(logwire.Message{
+			Kind: logwire.Serving, Stream: id, PID: st.pid, Settings: st.settings,
+			FDs: append(duplicates([]int{st.channel.pipe}), duplicates(st.kept)...),
+		})
+	}
+	for name, fds := range s.held {
+		s.send(logwire.Message{Kind: logwire.Held, Text: name, FDs: duplicates(fds)})
+	}
+}
+
+// hold takes descriptors into custody, or gives them up.
+func (s *server) hold(m *logwire.Message) {
+	logwire.CloseFDs(s.held[m.Text])
+	delete(s.held, m.Text)
+	if len(m.FDs) > 0 {
+		s.held[m.Text] = m.FDs
+	}
+}
+
+// open takes up a stream.
+func (s *server) open(m *logwire.Message) {
+	if len(m.FDs) == 0 {
+		s.send(logwire.Message{Kind: logwire.Failed, Stream: m.Stream, Seq: m.Seq, Text: "no descriptor came with the stream", Errno: unix.EBADF})
+		return
+	}
+	pipe, kept := m.FDs[0], m.FDs[1:]
+	if st := s.streams[m.Stream]; st != nil {
+		if samePipe(st.channel.pipe, pipe) {
+			logwire.CloseFDs(m.FDs)
+			s.handleStream(st, &logwire.Message{Kind: logwire.Run, PID: m.PID})
+			s.set(st, m.Settings, m.Seq)
+			return
+		}
+		s.close(st)
+		delete(s.streams, st.id)
+	}
+	st := &stream{id: m.Stream, settings: m.Settings, pid: m.PID, kept: duplicates(kept)}
+	c := &channel{id: m.Stream, pipe: pipe, host: s, waiter: s.poller.watch(pipe), endless: !s.orphaned, pid: m.PID}
+	st.channel, st.sink = c, s.acquireSink(st)
+	s.streams[st.id] = st
+	s.running++
+	sink, settings, seq := st.sink, m.Settings, m.Seq
+	c.post(func() {
+		c.configure(settings, sink)
+		if len(kept) > 0 {
+			c.adopt(kept)
+		}
+		s.answer(c, seq, logwire.Opened, sink.tryOpen())
+	})
+	go func() {
+		c.run()
+		c.handleRequests()
+		c.answerDrains(true)
+		c.waiter.(*pollWaiter).release()
+		c.staging.close()
+		unix.Close(c.pipe)
+		s.mail <- func() { s.ended(st) }
+	}()
+}
+
+// set changes the settings of a stream.
+func (s *server) set(st *stream, settings logwire.Settings, seq uint32) {
+	old := st.sink
+	st.settings = settings
+	st.sink = s.acquireSink(st)
+	sink, c := st.sink, st.channel
+	c.post(func() {
+		c.configure(settings, sink)
+		s.answer(c, seq, logwire.Opened, sink.tryOpen())
+		s.mail <- func() { s.releaseSink(old) }
+	})
+}
+
+// acquireSink gives the sink that the settings of a stream name.
+func (s *server) acquireSink(st *stream) *sink {
+	path := "/dev/null"
+	if st.settings.Path != "" {
+		path = filepath.Clean(st.settings.Path)
+	}
+	k := s.sinks[path]
+	if k == nil {
+		k = &sink{path: path}
+		s.sinks[path] = k
+	}
+	options := rotation(&st.settings)
+	if k.users.Add(1) == 1 {
+		k.options = options
+		id := st.id
+		k.report = func(cond logwire.Condition, err error) {
+			s.send(logwire.Message{Kind: logwire.Error, Stream: id, Condition: cond, Text: err.Error(), Errno: errno(err)})
+		}
+	} else {
+		st.channel.post(func() { k.set(options) })
+	}
+	return k
+}
+
+// releaseSink is called by the coordinator when a channel writes to k no more.
+func (s *server) releaseSink(k *sink) {
+	if k.users.Add(-1) > 0 {
+		return
+	}
+	delete(s.sinks, k.path)
+	go k.close() // which may wait for a disk
+}
+
+// close ends a stream once its pipe is empty.
+func (s *server) close(st *stream) {
+	st.closing = true
+	c := st.channel
+	c.post(c.close)
+}
+
+// ended is called when a channel's goroutine is done.
+func (s *server) ended(st *stream) {
+	s.running--
+	s.releaseSink(st.sink)
+	logwire.CloseFDs(st.kept)
+	if s.streams[st.id] == st {
+		delete(s.streams, st.id)
+	}
+	if st.closing && st.closeSeq != 0 {
+		s.send(logwire.Message{Kind: logwire.Closed, Stream: st.id, Seq: st.closeSeq})
+	}
+}
+
+// stop writes out what there is and ends.
+func (s *server) stop() {
+	s.stopping = true
+	for _, st := range s.streams {
+		s.close(st)
+	}
+}
+
+// samePipe tells whether two descriptors are of one pipe.
+func samePipe(a, b int) bool {
+	var sa, sb unix.Stat_t
+	return unix.Fstat(a, &sa) == nil && unix.Fstat(b, &sb) == nil && sa.Dev == sb.Dev && sa.Ino == sb.Ino
+}
+
+// duplicates gives descriptors of our own. One that cannot be duplicated is
+// left out.
+func duplicates(fds []int) []int {
+	var dup []int
+	for _, fd := range fds {
+		if n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
+			dup = append(dup, n)
+		}
+	}
+	return dup
+}
+
+// The server is the host of its channels.
+
+func (s *server) output(c *channel, p []byte) {
+	if out := s.out.Load(); out != nil {
+		out.putOutput(logwire.Data, c, p)
+	}
+}
+
+func (s *server) section(c *channel, p []byte) {
+	if out := s.out.Load(); out != nil {
+		out.putOutput(logwire.Comm, c, p)
+	}
+}
+
+func (s *server) dropped(c *channel, n uint64, err error) {
+	s.send(logwire.Message{Kind: logwire.Error, Stream: c.id, Condition: logwire.Dropped, N: n, Errno: errno(err)})
+}
+
+func (s *server) keep(c *channel, fds []int) {
+	s.send(logwire.Message{Kind: logwire.Keep, Stream: c.id, FDs: duplicates(fds)})
+	ours := duplicates(fds)
+	s.mail <- func() {
+		if st := s.streams[c.id]; st != nil && st.channel == c {
+			logwire.CloseFDs(st.kept)
+			st.kept = ours
+		} else {
+			logwire.CloseFDs(ours)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +50,8 @@ type sink struct {
 	why   error // what keeps the log from being written, nil if nothing does
 	retry time.Time
 
-	users int // belongs to the sinks that this one is part of
+	// users is the number of streams; the coordinator changes it.
+	users atomic.Int32
 }
 
 // acquire locks s and makes its file ready to be written. If it returns an
@@ -180,14 +182,19 @@ func (s *sink) set(o logfile.Options) {
 	}
 }
 
-// tryOpen opens the file unless that has been done.
+// tryOpen opens the file unless that has been done. An outage that begins here
+// is not reported: the caller does that.
 func (s *sink) tryOpen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file != nil {
 		return nil
 	}
-	return s.open()
+	err := s.open()
+	if err != nil {
+		s.why = err
+	}
+	return err
 }
 
 func (s *sink) close() {

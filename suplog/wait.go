@@ -9,12 +9,20 @@ import (
 // waiter lets a channel wait. wait belongs to the channel's goroutine, wake may
 // be called by any.
 type waiter interface {
-	// wait returns when the pipe can be read or has come to its end, if
-	// input is set; when wake has been called since the last wait; or when d
-	// has passed, unless d is negative. It may return without cause.
-	wait(input bool, d time.Duration)
+	// wait returns when what it is to wait for has come; when wake has been
+	// called since the last wait; or when d has passed, unless d is negative.
+	// It may return without cause.
+	wait(what waitFor, d time.Duration)
 	wake()
 }
+
+type waitFor uint8
+
+const (
+	forTime   waitFor = iota // only for d to pass
+	forInput                 // for the pipe to be readable, or without writers
+	forWriter                // the same for a pipe that was without writers
+)
 
 // blockingWaiter waits in the kernel, which is right for a process that has
 // only one pipe: it wakes up sooner and costs less than a poller.
@@ -31,10 +39,10 @@ func newBlockingWaiter(pipe int) (*blockingWaiter, error) {
 	return &blockingWaiter{pipe, event}, nil
 }
 
-func (w *blockingWaiter) wait(input bool, d time.Duration) {
+func (w *blockingWaiter) wait(what waitFor, d time.Duration) {
 	p := [2]unix.PollFd{{Fd: int32(w.event), Events: unix.POLLIN}, {Fd: int32(w.pipe), Events: unix.POLLIN}}
 	n := 1
-	if input {
+	if what != forTime {
 		n = 2
 	}
 	var timeout *unix.Timespec
