@@ -96,12 +96,17 @@ func (l *callLoop) tryRead(fd uintptr) bool {
 	return true
 }
 
-// readUntil sets the read deadline, unless one is set that is near enough.
+// readUntil sets the read deadline.
 func (c *conn) readUntil(d time.Duration) {
-	now := time.Now()
-	if left := c.calls.readBy.Sub(now); left > d || left < d-d/8 {
-		c.calls.readBy = now.Add(d)
-		c.Conn.SetReadDeadline(c.calls.readBy)
+	c.calls.readBy = time.Now().Add(d)
+	c.Conn.SetReadDeadline(c.calls.readBy)
+}
+
+// idleUntil sets the read deadline, unless one is set that is near enough:
+// setting them for each of many calls costs too much.
+func (c *conn) idleUntil(d time.Duration) {
+	if left := time.Until(c.calls.readBy); left > d || left < d-d/8 {
+		c.readUntil(d)
 	}
 }
 
@@ -112,9 +117,9 @@ func (c *conn) readHead() (h callHead, v verdict, err error) {
 	if len(l.buf) == 0 {
 		l.release()
 		if l.patient {
-			c.readUntil(callerTimeout)
+			c.idleUntil(callerTimeout)
 		} else {
-			c.readUntil(silentTimeout)
+			c.idleUntil(silentTimeout)
 		}
 		if err := l.raw.Read(l.readFn); err != nil {
 			return h, other, err
@@ -123,11 +128,13 @@ func (c *conn) readHead() (h callHead, v verdict, err error) {
 			return h, other, l.err
 		}
 	}
-	for {
+	for timed := false; ; timed = true {
 		if h, v = parseHead(l.buf); v != incomplete {
 			return h, v, nil
 		}
-		c.readUntil(headerTimeout)
+		if !timed {
+			c.readUntil(headerTimeout)
+		}
 		if err := c.readMore(maxHeader); err != nil {
 			return h, other, err
 		}
@@ -174,8 +181,10 @@ func (c *conn) answerCall(h *callHead) bool {
 	size := h.size + h.length
 	var taken int64
 	defer func() { s.memory.give(taken) }()
-	for len(l.buf) < size {
+	if len(l.buf) < size {
 		c.readUntil(bodyTimeout)
+	}
+	for len(l.buf) < size {
 		if len(l.buf) == cap(l.buf) && cap(l.buf) >= largeBody {
 			if !s.memory.take(int64(cap(l.buf))) {
 				c.refuse(http.StatusRequestEntityTooLarge)

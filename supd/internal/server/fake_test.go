@@ -267,7 +267,7 @@ func (s *site) dial() net.Conn {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute)) // for what never comes
 	s.t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -361,7 +361,7 @@ func result(t testing.TB, body string) string {
 // eventually waits for something that follows without a sign of its own.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); !ok(); runtime.Gosched() {
 		if time.Now().After(end) {
 			t.Fatalf("not seen: %s", what)
 		}

@@ -57,7 +57,7 @@ func (c *call) writeLog(section *logfile.Section) error {
 		return nil
 	}
 	defer section.Close()
-	if section.Size() > maxMulticall/2 {
+	if int64(enc.Len())+section.Size() > maxMulticall {
 		return errTooLarge
 	}
 	text, err := io.ReadAll(section)
