@@ -194,22 +194,28 @@ func (c *channel) grow() {
 	}
 }
 
+// queued is the number of bytes that have been written and not been taken.
+func (c *channel) queued() int {
+	n, err := logfile.Queued(c.pipe)
+	if err != nil {
+		n = 0
+	}
+	if c.staging != nil {
+		if m, err := logfile.Queued(c.staging.r); err == nil {
+			n += m
+		}
+	}
+	return n
+}
+
 // close ends the channel when what is in the pipe now has been taken.
 func (c *channel) close() {
-	queued, err := logfile.Queued(c.pipe)
-	if err != nil {
-		queued = 0
-	}
-	c.closing, c.closeAt = true, c.taken+uint64(queued)
+	c.closing, c.closeAt = true, c.taken+uint64(c.queued())
 }
 
 // drainTo has done called when all that is in the pipe now has been taken.
 func (c *channel) drainTo(done func()) {
-	queued, err := logfile.Queued(c.pipe)
-	if err != nil {
-		queued = 0
-	}
-	c.drains = append(c.drains, drain{c.taken + uint64(queued), done})
+	c.drains = append(c.drains, drain{c.taken + uint64(c.queued()), done})
 }
 
 func (c *channel) answerDrains(all bool) {
@@ -221,8 +227,8 @@ func (c *channel) answerDrains(all bool) {
 
 // startRun tells which process writes from now on.
 func (c *channel) startRun(pid int32) {
-	queued, err := logfile.Queued(c.pipe)
-	if err != nil || queued == 0 {
+	queued := c.queued()
+	if queued == 0 {
 		c.switchPID(pid)
 		return
 	}

@@ -316,7 +316,8 @@ func (s *server) open(m *logwire.Message) {
 	}
 	st := &stream{id: m.Stream, settings: m.Settings, pid: m.PID, kept: duplicates(kept)}
 	c := &channel{id: m.Stream, pipe: pipe, host: s, waiter: s.poller.watch(pipe), endless: !s.orphaned, pid: m.PID}
-	st.channel, st.sink = c, s.acquireSink(st)
+	st.channel = c
+	st.sink = s.acquireSink(st)
 	s.streams[st.id] = st
 	s.running++
 	sink, settings, seq := st.sink, m.Settings, m.Seq
