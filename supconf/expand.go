@@ -9,6 +9,7 @@ import (
 	"sup/lib/cli"
 	"sup/lib/config"
 	"sup/lib/plan"
+	"sup/lib/value"
 )
 
 func expandVerb() *verb {
@@ -67,6 +68,8 @@ type expander struct {
 	host string
 	// groups are the names of the groups that each section is in.
 	groups map[string][]string
+	// kill is killasgroup of each section, whose default is another key.
+	kill map[string]bool
 }
 
 func newExpander(r *plan.Result, offline bool) *expander {
@@ -76,6 +79,7 @@ func newExpander(r *plan.Result, offline bool) *expander {
 		env:    config.Environ(os.Environ()),
 		host:   config.HostName(),
 		groups: make(map[string][]string),
+		kill:   make(map[string]bool),
 	}
 	x.dec = &config.Decoder{
 		Doc: r.Document, Offline: offline, Machine: config.NewMachine(x.env, ""),
@@ -85,6 +89,7 @@ func newExpander(r *plan.Result, offline bool) *expander {
 		g := &r.Plan.Groups[i]
 		for j := range g.Processes {
 			s := g.Processes[j].Section
+			x.kill[s] = g.Processes[j].KillAsGroup
 			if of := x.groups[s]; len(of) == 0 || of[len(of)-1] != g.Name {
 				x.groups[s] = append(of, g.Name)
 			}
@@ -171,13 +176,8 @@ func (x *expander) computed(s *config.Section, kind config.Kind, key string, t c
 	case kind == config.KindSupervisord && key == "childlogdir":
 		return config.Text{Text: strings.ReplaceAll(x.plan.Daemon.ChildLogDir, "%", "%%"), Set: true}
 	case key == "killasgroup":
-		for i := range x.plan.Groups {
-			for j := range x.plan.Groups[i].Processes {
-				if p := &x.plan.Groups[i].Processes[j]; p.Section == s.Name {
-					return config.Text{Text: fmt.Sprint(p.KillAsGroup), Set: true}
-				}
-			}
-		}
+		kill, ok := x.kill[s.Name]
+		return config.Text{Text: value.FormatBool(kill), Set: ok}
 	}
 	return t
 }

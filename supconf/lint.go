@@ -100,6 +100,12 @@ func lintFile(file string, offline bool) []*config.Problem {
 		return l.problems
 	}
 	l.env = config.Environ(os.Environ())
+	l.failed = make(map[string]bool)
+	for _, p := range l.problems {
+		if p.Severity == config.SeverityError {
+			l.failed[p.Section+"\x00"+p.Key] = true
+		}
+	}
 	l.client()
 	l.files()
 	l.notes()
@@ -121,6 +127,8 @@ type linter struct {
 	plan     *plan.Plan
 	env      map[string]string
 	problems []*config.Problem
+	// failed are the keys, as SECTION NUL KEY, that there is an error with.
+	failed map[string]bool
 }
 
 // sort puts the problems into the order of the files and lines.

@@ -62,6 +62,9 @@ func (l *linter) contradictions(g *plan.Group, p *plan.Process) {
 // command looks at a command as it will be started.
 func (l *linter) command(p *plan.Process, paths map[string]string) {
 	w := l.at(p.Section, "command")
+	if l.failed[p.Section+"\x00command"] || w.value == "" && !l.written(p.Section, "command") {
+		return
+	}
 	argv, err := plan.SplitCommand(p.Command)
 	if err != nil {
 		l.fail("bad-command", w, "", "the command cannot be split into words: %v", err)

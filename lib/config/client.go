@@ -104,7 +104,7 @@ func (d *Decoder) ctlPlugins(env map[string]string) {
 		t := v.Text(CtlFactoryKey)
 		switch {
 		case !t.Set:
-			v.Missing(CodeFactoryMissing, CtlFactoryKey)
+			v.Missing(CodeFactoryMissing, CtlFactoryKey, t)
 			continue
 		case !d.Offline:
 			v.Fail(CodeUnknownPlugin, CtlFactoryKey, t,

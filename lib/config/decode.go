@@ -44,6 +44,8 @@ type Text struct {
 	Set bool
 	// Entry is where it is written; nil for a default.
 	Entry *Entry
+	// Bad tells that it could not be expanded, which has been reported.
+	Bad bool
 }
 
 // Raw returns the text of a key as it is written, or its default.
@@ -68,7 +70,7 @@ func (v *Values) Text(name string) Text {
 		v.Report(expansionProblem(v.Section, t.Entry, &v.Names, err))
 		k := v.Schema.Key(name)
 		s, _ = v.expand(k, k.Default)
-		return Text{Text: s, Set: k.HasDefault}
+		return Text{Text: s, Set: k.HasDefault, Entry: t.Entry, Bad: true}
 	}
 	t.Text = s
 	return t
@@ -109,8 +111,11 @@ func (v *Values) Fail(code, name string, t Text, message, hint string) {
 	v.Report(v.Problem(code, name, t, message, hint))
 }
 
-// Missing reports that a required key is not there.
-func (v *Values) Missing(code, name string) {
+// Missing reports that a required key, which was read as t, is not there.
+func (v *Values) Missing(code, name string, t Text) {
+	if t.Bad {
+		return
+	}
 	hint := "add " + name + " = …"
 	if k := v.Schema.Key(name); k.Example != "" {
 		hint = "add a line such as " + name + " = " + k.Example

@@ -20,17 +20,23 @@ func (d *Document) ReadText(file, text string) {
 		return
 	}
 	r := reader{doc: d, file: file}
+	cr := strings.Contains(text, "\r")
 	for text != "" {
 		var line string
-		line, text = cutLine(text)
+		line, text = cutLine(text, cr)
 		r.line++
 		r.readLine(line)
 	}
 	r.close()
 }
 
-// cutLine splits off the first line, which ends at LF, CR LF or CR.
-func cutLine(s string) (line, rest string) {
+// cutLine splits off the first line, which ends at LF, CR LF or CR; cr tells
+// that there is a CR in the text at all.
+func cutLine(s string, cr bool) (line, rest string) {
+	if !cr {
+		line, rest, _ = strings.Cut(s, "\n")
+		return line, rest
+	}
 	i := strings.IndexAny(s, "\r\n")
 	switch {
 	case i < 0:

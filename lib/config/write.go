@@ -22,10 +22,12 @@ var ErrNotWritable = errors.New("the value cannot be written into a file")
 func init() {
 	// The package has its manners in variables of its own. [DEFAULT] is a
 	// section like others when written; columns are not aligned, so that a
-	// change of one line is a change of one line.
+	// change of one line is a change of one line; and there are no blanks
+	// around "=", since a value may begin with a semicolon if none is before
+	// it.
 	ini.DefaultHeader = true
 	ini.PrettyFormat = false
-	ini.PrettyEqual = true
+	ini.PrettyEqual = false
 }
 
 // NewPrintout returns an empty Printout.
@@ -86,10 +88,13 @@ const backquote = "\uFDD0"
 // Key adds a key with a comment before it. The error is ErrNotWritable if the
 // file format cannot hold the value.
 func (s *PrintSection) Key(name, text, comment string) error {
-	if !Writable(name, text) {
+	lines, ok := encode(name, text)
+	if !ok {
 		return ErrNotWritable
 	}
-	lines := strings.Split(strings.ReplaceAll(text, "`", backquote), "\n")
+	for i := range lines {
+		lines[i] = strings.ReplaceAll(lines[i], "`", backquote)
+	}
 	k, err := s.section.NewKey(name, lines[0])
 	if err != nil {
 		return err
@@ -103,20 +108,48 @@ func (s *PrintSection) Key(name, text, comment string) error {
 	return nil
 }
 
-// Writable reports whether a key and its value, written into a file, are read
-// back as they are.
+// Writable reports whether a key and its value can be written into a file and
+// are read back as they are.
 func Writable(name, text string) bool {
-	if name == "" || strings.ContainsAny(name, "\"`") || name == "-" ||
-		strings.Contains(text, backquote) || strings.Contains(text, "\r") {
-		return false
+	_, ok := encode(name, text)
+	return ok
+}
+
+// encode returns the lines of a value as they are to be written.
+func encode(name, text string) (lines []string, ok bool) {
+	if name == "" || name == "-" || strings.ContainsAny(name, "\"`") || strings.Contains(text, backquote) {
+		return nil, false
+	}
+	lines = strings.Split(text, "\n")
+	for i, line := range lines {
+		start := name + "="
+		if i > 0 {
+			start = "  "
+		}
+		if lines[i], ok = encodeLine(start, line); !ok {
+			return nil, false
+		}
 	}
 	d := newDocument()
-	d.ReadText("", "[x]\n"+name+" = "+strings.ReplaceAll(text, "\n", "\n  ")+"\n")
+	d.ReadText("", "[x]\n"+name+"="+strings.Join(lines, "\n  ")+"\n")
 	s := d.Section("x")
 	if len(d.Problems) > 0 || s == nil || len(d.Sections) != 1 || len(s.Entries) != 1 {
-		return false
+		return nil, false
 	}
-	return s.Entries[0].Key == name && s.Entries[0].Value == text
+	return lines, s.Entries[0].Key == name && s.Entries[0].Value == text
+}
+
+// encodeLine returns a line such that no inline comment cuts it. A mark within
+// it that would count only in a later round of the search is protected by
+// another one at the end, which counts in an earlier round.
+func encodeLine(start, line string) (string, bool) {
+	for _, end := range []string{"", " #", " ;"} {
+		switch cut := inlineComment(start + line + end); {
+		case end == "" && cut < 0, end != "" && cut == len(start+line)+1:
+			return line + end, true
+		}
+	}
+	return "", false
 }
 
 // WriteTo writes the Printout.

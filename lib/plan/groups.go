@@ -165,7 +165,7 @@ func (l *loader) events(v *config.Values, t config.Text) []string {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if len(names) == 0 {
-		v.Missing("events-missing", "events")
+		v.Missing("events-missing", "events", t)
 		return nil
 	}
 	for _, e := range names {
@@ -235,7 +235,7 @@ func (l *loader) fcgi(s *config.Section) Group {
 	v.Names.Program = g.Name
 	t := v.Text("socket")
 	if t.Text == "" {
-		v.Missing("socket-missing", "socket")
+		v.Missing("socket-missing", "socket", t)
 	} else if addr, err := value.ParseSocket(t.Text); err != nil {
 		// A socket that is no Unix socket must not have an owner or a mode,
 		// and that is looked at first.

@@ -127,7 +127,7 @@ func (l *loader) processKeys(v *config.Values, p *Process) {
 	}
 	command := v.Text("command")
 	if !command.Set {
-		v.Missing("command-missing", "command")
+		v.Missing("command-missing", "command", command)
 	}
 	p.Command = command.Text
 	// The name was checked before it was expanded, and blanks around it

@@ -17,7 +17,7 @@ func (l *loader) servers() {
 		l.auth(v, &srv)
 		t := v.Text("port")
 		if !t.Set {
-			v.Missing("port-missing", "port")
+			v.Missing("port-missing", "port", t)
 		} else if host, port, err := value.ParseInet(t.Text); err != nil {
 			v.BadValue("port", t, err)
 		} else {
@@ -31,7 +31,7 @@ func (l *loader) servers() {
 		srv.Unix = true
 		t := v.Text("file")
 		if !t.Set {
-			v.Missing("file-missing", "file")
+			v.Missing("file-missing", "file", t)
 		} else {
 			srv.Path = l.machine.Absolute(value.Trim(t.Text))
 		}
@@ -94,7 +94,7 @@ func (l *loader) rpcInterfaces() {
 		r := RPCInterface{Name: afterColon(s.Name), Options: make(map[string]string)}
 		t := v.Text(config.FactoryKey)
 		if !t.Set {
-			v.Missing(config.CodeFactoryMissing, config.FactoryKey)
+			v.Missing(config.CodeFactoryMissing, config.FactoryKey, t)
 			continue
 		}
 		r.Factory = t.Text
