@@ -33,7 +33,7 @@ func foreground(ctx context.Context, s *session, daemon *client.Client, arg stri
 		return nil
 	case err != nil:
 		return err
-	case info.StateName != "RUNNING":
+	case info.State != client.StateRunning:
 		s.fail(exitGeneric, "ERROR: process not running")
 		return nil
 	}
@@ -83,7 +83,7 @@ func (s *session) sendLines(ctx context.Context, daemon *client.Client, name str
 		if err == nil {
 			var info rpc.ProcessInfo
 			info, err = daemon.ProcessInfo(ctx, name)
-			if err == nil && info.StateName != "RUNNING" {
+			if err == nil && info.State != client.StateRunning {
 				err = errGone
 			}
 		}

@@ -43,7 +43,7 @@ func tail(ctx context.Context, s *session, daemon *client.Client, arg string) er
 	if len(words) > 1 {
 		stream = client.Stream(strings.ToLower(words[len(words)-1]))
 		if stream != client.Stdout && stream != client.Stderr {
-			s.fail(exitGeneric, "Error: bad channel '%s'", stream)
+			s.fail(exitGeneric, "Error: bad channel %s", quote(string(stream)))
 			return nil
 		}
 	}
@@ -112,6 +112,15 @@ func mainTail(ctx context.Context, s *session, daemon *client.Client, arg string
 	return nil
 }
 
+// quote puts a word into single quotes, or into double ones if it has a single
+// one in it.
+func quote(word string) string {
+	if strings.Contains(word, "'") && !strings.Contains(word, `"`) {
+		return `"` + word + `"`
+	}
+	return "'" + word + "'"
+}
+
 // tailOffset turns an option "-N", or "" for the default, into the offset that
 // asks for the last N bytes. ok is false if it is no number, err set if it is
 // one that XML-RPC cannot carry.
@@ -125,7 +134,7 @@ func tailOffset(option string) (offset int64, ok bool, err error) {
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
 	switch {
-	case errors.Is(err, strconv.ErrRange), err == nil && (n > math.MaxInt32 || n < -math.MaxInt32):
+	case errors.Is(err, strconv.ErrRange), err == nil && (-n < math.MinInt32 || -n > math.MaxInt32):
 		return 0, true, fmt.Errorf("cannot ask for %s bytes: the number is too large", digits)
 	case err != nil:
 		return 0, false, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sup/lib/cli"
+	"sup/lib/config"
 )
 
 var optionTable = []cli.Option{
@@ -142,6 +143,31 @@ func isURL(text string) bool {
 		return true
 	}
 	return u.Scheme != "" && (u.Host != "" || u.Path != "" || u.Opaque != "")
+}
+
+// readConfig fills in what the command line has left open: from the
+// environment, then from the configuration file, which is searched for if it
+// is nil.
+func (s *settings) readConfig(prog string, file *string) error {
+	options := config.ClientOptions{Program: prog}
+	if file != nil {
+		options.File = *file
+	}
+	c, err := config.LoadClient(options)
+	if err != nil {
+		return err
+	}
+	s.serverURL, s.prompt, s.historyFile = c.ServerURL, c.Prompt, c.HistoryFile
+	if s.username == nil && c.HasUsername {
+		s.username = &c.Username
+	}
+	if s.password == nil {
+		s.password = environmentPassword()
+	}
+	if s.password == nil && c.HasPassword {
+		s.password = &c.Password
+	}
+	return nil
 }
 
 // environmentPassword is the password of SUPERVISOR_PASSWORD, nil if unset.

@@ -23,8 +23,8 @@ func status(ctx context.Context, s *session, daemon *client.Client, arg string) 
 	}
 	s.out.Write(s.statusLines(infos))
 	for _, info := range infos {
-		switch info.StateName {
-		case "STOPPED", "EXITED", "FATAL", "UNKNOWN":
+		switch info.State {
+		case client.StateStopped, client.StateExited, client.StateFatal, client.StateUnknown:
 			s.status = exitNotRunning
 		}
 	}
@@ -73,7 +73,7 @@ func (s *session) statusLines(infos []rpc.ProcessInfo) []byte {
 		fmt.Fprintf(&b, "%-*s", width+nameGap, processName(info.Group, info.Name))
 		state := fmt.Sprintf("%-*s", stateWidth, info.StateName)
 		if s.colours {
-			state = colour(info.StateName) + state + colourOff
+			state = colour(info.State) + state + colourOff
 		}
 		b.WriteString(state)
 		b.WriteString(info.Description)
@@ -84,14 +84,14 @@ func (s *session) statusLines(infos []rpc.ProcessInfo) []byte {
 
 const colourOff = "\x1b[0m"
 
-// colour returns the escape sequence that a state's name is shown in.
-func colour(state string) string {
+// colour returns the escape sequence that a state is shown in.
+func colour(state int) string {
 	switch state {
-	case "RUNNING":
+	case client.StateRunning:
 		return "\x1b[32m" // green
-	case "STARTING", "STOPPING", "BACKOFF":
+	case client.StateStarting, client.StateStopping, client.StateBackoff:
 		return "\x1b[33m" // yellow
-	case "FATAL", "UNKNOWN":
+	case client.StateFatal, client.StateUnknown:
 		return "\x1b[31m" // red
 	}
 	return "\x1b[2m" // faint

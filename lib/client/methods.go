@@ -130,19 +130,37 @@ func (c *Client) AllProcessInfo(ctx context.Context) (infos []rpc.ProcessInfo, e
 // Available is what getAllConfigInfo says of one configured process, as far
 // as clients have a use for it.
 type Available struct {
-	Name            string `xmlrpc:"name"`
-	Group           string `xmlrpc:"group"`
-	InUse           bool   `xmlrpc:"inuse"`
-	AutoStart       bool   `xmlrpc:"autostart"`
-	GroupPriority   int    `xmlrpc:"group_prio"`
-	ProcessPriority int    `xmlrpc:"process_prio"`
+	Name, Group                    string
+	InUse, AutoStart               bool
+	GroupPriority, ProcessPriority int
 }
 
 // AllConfigInfo tells about every process of the configuration last read.
-func (c *Client) AllConfigInfo(ctx context.Context) (all []Available, err error) {
-	err = c.Call(ctx, &all, "supervisor.getAllConfigInfo")
-	return all, err
+func (c *Client) AllConfigInfo(ctx context.Context) ([]Available, error) {
+	var answer []struct {
+		Name        string `xmlrpc:"name"`
+		Group       string `xmlrpc:"group"`
+		GroupPrio   int    `xmlrpc:"group_prio"`
+		ProcessPrio int    `xmlrpc:"process_prio"`
+		InUse       any    `xmlrpc:"inuse"`
+		AutoStart   any    `xmlrpc:"autostart"`
+	}
+	if err := c.Call(ctx, &answer, "supervisor.getAllConfigInfo"); err != nil {
+		return nil, err
+	}
+	all := make([]Available, len(answer))
+	for i, a := range answer {
+		all[i] = Available{
+			Name: a.Name, Group: a.Group,
+			InUse: isTrue(a.InUse), AutoStart: isTrue(a.AutoStart),
+			GroupPriority: a.GroupPrio, ProcessPriority: a.ProcessPrio,
+		}
+	}
+	return all, nil
 }
+
+// isTrue reads a boolean, which servers may also send as a number.
+func isTrue(v any) bool { return v == true || v == int64(1) }
 
 // ReadLog reads from the activity log. With length 0, a negative offset asks
 // for that many bytes at the end, another one for all from there on.
