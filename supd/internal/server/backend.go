@@ -21,7 +21,8 @@ import (
 type Backend interface {
 	Identification() string
 	PID() int
-	// State is the daemon's own: RUNNING, RESTARTING or SHUTDOWN.
+	// State is the daemon's own: RUNNING, RESTARTING or SHUTDOWN. It is asked
+	// before nearly every call and so should not cost one.
 	State() rpc.State
 
 	Shutdown(ctx context.Context) error

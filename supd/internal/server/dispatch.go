@@ -132,6 +132,7 @@ type call struct {
 	srv    *Server
 	params []rpc.Value
 	args   [3]argument
+	state  rpc.State // of the daemon, when the call came; not for methods that always work
 	out    *answer
 	multi  bool // within a multicall
 }
@@ -183,8 +184,10 @@ func (c *call) dispatch(name string) (err error) {
 	if len(c.params) > len(m.params) || len(c.params) < m.required() {
 		return rpc.NewFault(rpc.IncorrectParameters, "")
 	}
-	if !m.always && c.srv.backend.State().Code < stateRunning {
-		return rpc.NewFault(rpc.ShutdownState, "")
+	if !m.always {
+		if c.state = c.srv.backend.State(); c.state.Code < stateRunning {
+			return rpc.NewFault(rpc.ShutdownState, "")
+		}
 	}
 	for i := range m.params {
 		if i >= len(c.params) {

@@ -49,7 +49,7 @@ var mainMethods = []method{
 	}, {
 		name: "getState",
 		help: "Tell the state of the daemon.", returns: "struct", result: "statecode (int) and statename (string).",
-		run: func(c *call) error { c.out.enc.State(c.srv.backend.State()); return nil },
+		run: func(c *call) error { c.out.enc.State(c.state); return nil },
 	}, {
 		name: "getPID",
 		help: "Tell the process id of the daemon.", returns: "int", result: "The process id.",

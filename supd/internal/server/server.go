@@ -67,7 +67,8 @@ type Options struct {
 	// main interface there are only the system methods.
 	Interfaces []plan.RPCInterface
 	// Inherited are open listening sockets by Address; those that a server
-	// wants are taken over and closed, the others left alone.
+	// wants are taken over and closed, the others left alone. The mode and
+	// owner of a socket file stay as they are then.
 	Inherited map[string]*os.File
 	// AllowedHosts are names under which TCP servers without a password may
 	// be addressed, beside their own.
