@@ -37,9 +37,9 @@ func foreground(ctx context.Context, s *session, daemon *client.Client, arg stri
 		s.fail(exitGeneric, "ERROR: process not running")
 		return nil
 	}
-	s.printf(banner)
 	ctx, release := s.interrupts.register(ctx)
 	defer release()
+	s.printf(banner)
 	defer s.followBoth(ctx, daemon, name)()
 	return s.sendLines(ctx, daemon, name)
 }

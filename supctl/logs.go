@@ -150,9 +150,9 @@ func logPath(name string, stream client.Stream) string {
 // follow copies a log to the output as it grows, until an interrupt or the end
 // of the daemon.
 func (s *session) follow(ctx context.Context, daemon *client.Client, path string) error {
-	s.printf(banner)
 	ctx, release := s.interrupts.register(ctx)
 	defer release()
+	s.printf(banner)
 	log, err := daemon.Follow(ctx, path)
 	if err != nil && ctx.Err() == nil {
 		s.cannotFollow(path, err)

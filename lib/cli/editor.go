@@ -19,8 +19,9 @@ type Editor struct {
 	terminal *term.Terminal
 	history  *History
 	complete Completer
-	// ctx is that of the call under way.
-	ctx context.Context
+	// ctx and prompt are those of the call under way.
+	ctx    context.Context
+	prompt string
 	// tabbed is the line at which TAB found several ways to go on; a second
 	// TAB there lists them.
 	tabbed string
@@ -58,6 +59,7 @@ func (e *Editor) History() *History { return e.history }
 func (e *Editor) ReadLine(ctx context.Context, prompt string, remember bool) (string, error) {
 	return e.raw(ctx, func() (string, error) {
 		e.history.closed = !remember
+		e.prompt = prompt
 		e.terminal.SetPrompt(prompt)
 		return e.terminal.ReadLine()
 	})
@@ -103,13 +105,25 @@ func (e *Editor) key(line string, pos int, key rune) (string, int, bool) {
 	e.in.insert(more)
 	if len(candidates) != 1 && more == "" {
 		if len(candidates) > 0 && e.tabbed == before {
-			io.WriteString(e.terminal, Columns(candidates, e.width()))
+			e.list(candidates, line, pos)
 			return "", 0, false
 		}
 		io.WriteString(e.out, "\a")
 		e.tabbed = before
 	}
 	return "", 0, false
+}
+
+// list shows words below the line, and the line again below them.
+func (e *Editor) list(words []string, line string, pos int) {
+	width := e.width()
+	columns := Columns(words, width)
+	if pos < len(line) || utf8.RuneCountInString(e.prompt+line) >= width {
+		// The terminal knows how to redraw what is not plain.
+		io.WriteString(e.terminal, columns)
+		return
+	}
+	io.WriteString(e.out, "\r\n"+strings.ReplaceAll(columns, "\n", "\r\n")+e.prompt+line)
 }
 
 func (e *Editor) width() int {

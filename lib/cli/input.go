@@ -65,9 +65,10 @@ func (in *Input) ReadLine(ctx context.Context) (string, error) {
 	}
 }
 
-// read hands out what there is up to the next control character, that one
-// included, so that a line editor does not swallow the line after the one it
-// edits, and what a completion inserts comes before what was typed after it.
+// read hands out control characters one by one and other text up to the next
+// of them. So a line editor shows what it has read before it acts on a TAB, it
+// does not swallow the line after the one it edits, and what a completion
+// inserts comes before what was typed after it.
 func (in *Input) read(ctx context.Context, p []byte) (int, error) {
 	for len(in.unread) == 0 {
 		if in.err != nil {
@@ -77,15 +78,14 @@ func (in *Input) read(ctx context.Context, p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n := 0
-	for n < len(in.unread) && n < len(p) {
-		c := in.unread[n]
-		p[n] = c
-		n++
-		if c == '\t' || c == '\r' || c == '\n' {
-			break
-		}
+	next := bytes.IndexAny(in.unread, "\t\r\n")
+	switch next {
+	case 0:
+		next = 1
+	case -1:
+		next = len(in.unread)
 	}
+	n := copy(p, in.unread[:next])
 	in.unread = in.unread[n:]
 	return n, nil
 }
