@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -48,6 +50,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return usageError(stderr, prog, err)
 	}
+	closeOnExec()
 	toBe, detached := daemonToBe()
 	if !p.Daemon.NoDaemon && !detached {
 		return launch(args, stderr)
@@ -291,6 +294,20 @@ func (s *start) reopenServers(p *plan.Plan) error {
 		_ = old.Abandon(ctx)
 	}()
 	return nil
+}
+
+// closeOnExec keeps whatever descriptors we were given from reaching programs.
+func closeOnExec() {
+	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	// A kernel before 5.11.
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // catchSignals takes over every signal that means something to us, and SIGPIPE,

@@ -104,15 +104,36 @@ func (l *Log) Print(level Level, message string) {
 	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.takes(level) {
+		l.pending = appendLine(l.pending, now, level, message)
+		l.wake.Signal()
+	}
+}
+
+// Record writes a line that is not copied to the console: one whose figures
+// are added up, by people who gather file and console in one place.
+func (l *Log) Record(level Level, message string) {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.takes(level) {
+		line := appendLine(nil, now, level, message)
+		l.tasks = append(l.tasks, func() { l.writeSink(line) })
+		l.wake.Signal()
+	}
+}
+
+// takes tells whether a line is to be written, and counts it if it is, but
+// cannot be. l.mu must be held.
+func (l *Log) takes(level Level) bool {
 	if level > l.level {
-		return
+		return false
 	}
 	if len(l.pending) > maxPending {
 		l.lost++
-		return
+		return false
 	}
-	l.pending = appendLine(l.pending, now, level, message)
-	l.wake.Signal()
+	return true
 }
 
 // Log writes a line whose level is given as it stands in the log ("INFO").
@@ -232,6 +253,10 @@ func (l *Log) write(lines []byte) {
 	if l.console != nil {
 		_, _ = l.console.Write(lines)
 	}
+	l.writeSink(lines)
+}
+
+func (l *Log) writeSink(lines []byte) {
 	if l.sink == nil {
 		return
 	}

@@ -73,7 +73,10 @@ func (p *proc) clearLogs(done func(error)) {
 			s.open()
 		}
 		left++
-		s.clear(finish)
+		s.clear(func(err error) {
+			s.rest()
+			finish(err)
+		})
 	}
 	finish(nil)
 }

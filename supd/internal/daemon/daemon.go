@@ -16,6 +16,7 @@ package daemon
 import (
 	"context"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"sup/lib/plan"
@@ -62,6 +63,8 @@ type Daemon struct {
 	mail chan func()
 	done chan struct{}
 	ctx  context.Context // of Run
+	// shown is the mood, for those who only ask for that.
+	shown atomic.Int32
 
 	// All below belongs to the loop.
 
@@ -85,6 +88,8 @@ type Daemon struct {
 	pending  []func()   // to run before the next message
 	finished bool
 	status   int
+	// lastRun is the highest number of a run so far.
+	lastRun int32
 	// limitsRaised is set once minfds= has been seen to.
 	limitsRaised bool
 }
@@ -94,10 +99,11 @@ func New(opts Options) *Daemon {
 	d := &Daemon{
 		opts: opts, log: opts.Log,
 		mail: make(chan func(), 1024), done: make(chan struct{}),
-		epoch: time.Now(), mood: MoodRunning, plan: opts.Plan,
+		epoch: time.Now(), plan: opts.Plan,
 		groups: map[string]*group{}, children: map[int]*proc{}, early: map[int]earlyExit{},
 		spawns: newQueue[spawnJob](),
 	}
+	d.setMood(MoodRunning)
 	d.logs = newLogPlane(d)
 	d.events = newDispatcher(d)
 	return d
@@ -161,6 +167,11 @@ func (d *Daemon) begin() {
 	}
 	d.events.announceState(MoodRunning)
 	d.autostart(d.order)
+}
+
+func (d *Daemon) setMood(m Mood) {
+	d.mood = m
+	d.shown.Store(int32(m))
 }
 
 // now is monotonic time since the daemon was made.

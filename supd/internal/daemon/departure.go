@@ -91,7 +91,7 @@ func (d *Daemon) shutdown() {
 	if d.mood == MoodShutdown {
 		return
 	}
-	d.mood = MoodShutdown
+	d.setMood(MoodShutdown)
 	if d.leaving == nil {
 		d.depart(nil)
 		return
@@ -116,7 +116,7 @@ func (d *Daemon) restart() {
 			if d.mood != MoodRunning {
 				return
 			}
-			d.mood = MoodRestarting
+			d.setMood(MoodRestarting)
 			d.depart(next)
 		})
 	}()
@@ -259,7 +259,7 @@ func (d *Daemon) resume(next *plan.Plan) {
 		return
 	}
 	d.plan = next
-	d.mood = MoodRunning
+	d.setMood(MoodRunning)
 	d.events.hub.Identifier = next.Daemon.Identifier
 	d.log.SetLevel(activity.ParseLevel(next.Daemon.LogLevel))
 	d.events.hub.Debug = d.log.Enabled(activity.Debug)

@@ -167,6 +167,46 @@ func (e *dispatcher) stateChange(p *proc, a process.Announce) {
 	}.Event())
 }
 
+// earlyOutput is what a program wrote before its pid was known.
+type earlyOutput struct {
+	stream  *stream
+	message *logwire.Message
+}
+
+// heard handles what suplog sends of a program's output, once it is known which
+// process wrote it.
+func (e *dispatcher) heard(s *stream, m *logwire.Message) {
+	switch p := s.p; {
+	case m.PID != p.run.number:
+		m.PID = int32(p.before.pid)
+	case p.run.pid == 0:
+		p.early = append(p.early, earlyOutput{s, m})
+		return
+	default:
+		m.PID = int32(p.run.pid)
+	}
+	if m.Kind == logwire.Comm {
+		e.communication(s, m)
+		return
+	}
+	e.output(s, m)
+}
+
+// runEnded tells of the unfinished character at the end of what a process
+// wrote.
+func (e *dispatcher) runEnded(p *proc) {
+	for _, s := range p.streams() {
+		decoder := e.decoders[s]
+		if decoder == nil {
+			continue
+		}
+		channel := event.Channel(s.channel)
+		if text := decoder.Flush(); text != "" && e.hub.Wants(channel.LogType()) {
+			e.publish(channel.Log(p.cfg.Name, p.group.name(), p.run.pid, text))
+		}
+	}
+}
+
 // output handles what a program wrote, if it was asked for.
 func (e *dispatcher) output(s *stream, m *logwire.Message) {
 	if m.More || len(s.parts) > 0 {

@@ -20,9 +20,7 @@ func (d *Daemon) PID() int { return os.Getpid() }
 
 // State is the daemon's own.
 func (d *Daemon) State() rpc.State {
-	mood := MoodShutdown
-	_ = d.ask(context.Background(), func() { mood = d.mood })
-	switch mood {
+	switch Mood(d.shown.Load()) {
 	case MoodRunning:
 		return rpc.State{Code: int(MoodRunning), Name: "RUNNING"}
 	case MoodRestarting:

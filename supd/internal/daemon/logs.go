@@ -27,13 +27,14 @@ type logPlane struct {
 	lastSeq uint32
 	asked   map[uint32]question
 
-	pid    int
-	conn   *logwire.Conn
-	out    *queue[logwire.Message]
-	cancel context.CancelFunc
-	deaths []time.Duration // recent ones, to pause when they follow closely
-	ending bool
-	gone   chan struct{} // closed when the process ended after ending was set
+	pid     int
+	conn    *logwire.Conn
+	out     *queue[logwire.Message]
+	cancel  context.CancelFunc
+	greeted bool // it has answered Hello
+	deaths  int  // in a row without a greeting, to pause after a few
+	ending  bool
+	gone    chan struct{} // closed when the process ended after ending was set
 }
 
 // question is what waits for an answer of suplog. Its function is called once:
@@ -158,14 +159,16 @@ func (l *logPlane) ended(status unix.WaitStatus) {
 		l.disconnected(l.conn)
 	}
 	l.d.log.Print(activity.Warn, "suplog ended ("+process.Describe(status)+"); starting it again, no output is lost")
-	const few, window = 5, 10 * time.Second
-	now := l.d.now()
-	l.deaths = append(l.deaths, now)
-	if len(l.deaths) > few {
-		l.deaths = l.deaths[1:]
+	// One that is killed is started again at once, however often; one that
+	// cannot even begin is not.
+	const few = 5
+	l.deaths++
+	if l.greeted {
+		l.deaths = 0
 	}
-	if len(l.deaths) == few && now-l.deaths[0] < window {
-		l.d.log.Print(activity.Error, "suplog ended 5 times in 10 seconds; waiting 1 second before the next start")
+	l.greeted = false
+	if l.deaths >= few {
+		l.d.log.Print(activity.Error, "suplog ended 5 times before it was ready; waiting 1 second before the next start")
 		l.d.after(time.Second, l.start)
 		return
 	}
@@ -229,6 +232,7 @@ func (l *logPlane) heard(m *logwire.Message) {
 		}
 		return
 	case logwire.Hello:
+		l.greeted = true
 		return
 	}
 	s := l.streams[m.Stream]
@@ -241,10 +245,8 @@ func (l *logPlane) heard(m *logwire.Message) {
 		closeAll(s.kept)
 		s.kept = m.FDs
 		return
-	case logwire.Data:
-		l.d.events.output(s, m)
-	case logwire.Comm:
-		l.d.events.communication(s, m)
+	case logwire.Data, logwire.Comm:
+		l.d.events.heard(s, m)
 	case logwire.Error:
 		s.trouble(m)
 	}

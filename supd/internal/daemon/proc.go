@@ -34,8 +34,19 @@ type proc struct {
 	// end is set from the reaping of the process until its last output has
 	// been logged.
 	end *ending
+	// run is the one that goes on or is about to, before the one before it.
+	run, before run
+	// early is output of a run whose pid is not known yet.
+	early []earlyOutput
 	// waiters are told of every change; one that returns true is done.
 	waiters []func() bool
+}
+
+// run is one life of a process: by its number, which is known before there is
+// a pid, suplog tells whose output it sends.
+type run struct {
+	number int32
+	pid    int // 0 until the spawner has reported it
 }
 
 func newProc(d *Daemon, g *group, cfg *plan.Process) *proc {
@@ -82,6 +93,11 @@ func (p *proc) step(ev process.Event, turn process.Turn) {
 		p.d.timers.set(p.deadline, p.m.Deadline)
 	} else {
 		p.d.timers.clear(p.deadline)
+	}
+	if p.m.State.IsStopped() {
+		for _, s := range p.streams() {
+			s.rest()
+		}
 	}
 	p.tellWaiters()
 	p.d.progress()

@@ -129,6 +129,7 @@ func (p *proc) gone() {
 		p.listener.ended()
 	}
 	p.group.stdinDone(p)
+	p.d.events.runEnded(p)
 	turn := p.d.turn()
 	// The end is when it was reaped, but nothing is to be started now that
 	// was not to be then, or the other way round.

@@ -112,6 +112,7 @@ func (d *Daemon) submit(p *proc) {
 	if p.err != nil {
 		job.err = p.err.pipe
 	}
+	p.begin()
 	d.inFlight++
 	job.done = func(r spawned) {
 		d.inFlight--
@@ -130,13 +131,28 @@ func (p *proc) spawned(r spawned) {
 	}
 	p.d.children[r.pid] = p
 	p.stdin.attach(r.stdin)
-	for _, s := range p.streams() {
-		s.run(r.pid)
-	}
 	if p.listener != nil {
 		p.listener.started(r.stdout)
 	}
+	p.run.pid = r.pid
 	p.apply(process.Spawned{PID: r.pid})
+	d := p.d
+	early := p.early
+	p.early = nil
+	for _, o := range early {
+		d.events.heard(o.stream, o.message)
+	}
+}
+
+// begin gives the run that is about to be a number, by which suplog tells
+// whose output it sends. It cannot be the pid: output may come before that is
+// known.
+func (p *proc) begin() {
+	p.d.lastRun++
+	p.before, p.run = p.run, run{number: p.d.lastRun}
+	for _, s := range p.streams() {
+		s.announceRun(p.run.number)
+	}
 }
 
 // runSpawner makes processes, one after the other, on a thread of its own.

@@ -123,7 +123,7 @@ func (s *stream) open() {
 		return
 	}
 	s.state = streamAsked
-	m := logwire.Message{Kind: logwire.Open, Stream: s.id, Settings: s.settings, PID: int32(s.p.m.PID)}
+	m := logwire.Message{Kind: logwire.Open, Stream: s.id, Settings: s.settings, PID: s.p.run.number}
 	m.FDs = append([]int{s.pipe}, s.kept...)
 	s.p.d.logs.ask(m, s.opened)
 }
@@ -176,9 +176,9 @@ func openWriteEnd(pipe, uid int) (int, error) {
 	return unix.Open("/proc/self/fd/"+strconv.Itoa(pipe), unix.O_RDWR|unix.O_CLOEXEC, 0)
 }
 
-// run tells suplog which process writes from now on.
-func (s *stream) run(pid int) {
-	s.p.d.logs.send(logwire.Message{Kind: logwire.Run, Stream: s.id, PID: int32(pid)})
+// announceRun tells suplog which run writes from now on.
+func (s *stream) announceRun(number int32) {
+	s.p.d.logs.send(logwire.Message{Kind: logwire.Run, Stream: s.id, PID: number})
 }
 
 // close ends a stream: suplog takes what is in the pipe and forgets it.
@@ -189,6 +189,33 @@ func (s *stream) close() {
 		l.ask(logwire.Message{Kind: logwire.Close, Stream: s.id}, func(*logwire.Message) {})
 	}
 	s.release()
+}
+
+// rest gives up what a stream holds while its process is at rest and nobody
+// else, such as a grandchild, has its pipe open: a stopped program costs no
+// descriptor, and its log is opened anew when it starts.
+func (s *stream) rest() {
+	if s.state == streamUnopened || s.p.m.PID != 0 || !s.p.m.State.IsStopped() {
+		return
+	}
+	fds := []unix.PollFd{{Fd: int32(s.pipe)}}
+	if n, err := unix.Poll(fds, 0); err != nil || n == 0 || fds[0].Revents&unix.POLLHUP == 0 {
+		return
+	}
+	s.p.d.logs.ask(logwire.Message{Kind: logwire.Close, Stream: s.id}, func(*logwire.Message) {})
+	s.release()
+	// suplog forgets the number; the next life of the stream has another.
+	s.renumber()
+}
+
+// renumber gives the stream a number that suplog does not know.
+func (s *stream) renumber() {
+	l := s.p.d.logs
+	delete(l.streams, s.id)
+	l.lastID++
+	s.id = l.lastID
+	l.streams[s.id] = s
+	s.state, s.failure = streamUnopened, nil
 }
 
 func (s *stream) release() {
@@ -228,7 +255,8 @@ func (s *stream) trouble(m *logwire.Message) {
 	case logwire.Outage:
 		log.Print(activity.Error, s.settings.Name+": "+m.Text)
 	case logwire.Dropped:
-		log.Print(activity.Error, s.settings.Name+": dropped "+strconv.FormatUint(m.N, 10)+" bytes ("+errnoName(m.Errno)+")")
+		// Whoever adds these up is not to count them twice.
+		log.Record(activity.Error, s.settings.Name+": dropped "+strconv.FormatUint(m.N, 10)+" bytes ("+errnoName(m.Errno)+")")
 	case logwire.Healed:
 		log.Print(activity.Info, s.settings.Name+": the log is written again")
 	default:
