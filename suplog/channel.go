@@ -21,7 +21,7 @@ const (
 	// those where somebody may be waiting for the line.
 	busyInterval = 20 * time.Millisecond
 	// maxGather is the longest time for which a pipe is left to fill.
-	maxGather = 4 * time.Millisecond
+	maxGather = 6 * time.Millisecond
 )
 
 // host is what a channel tells to. Its methods are called from the channel's
@@ -65,6 +65,7 @@ type channel struct {
 	taken    uint64 // bytes taken from the pipe so far
 	capacity int    // of the pipe
 	last     time.Time
+	flood    bool // the pipe would be full in less time than others may wait
 	closing  bool // end when what was in the pipe has been taken, up to
 	closeAt  uint64
 	stopped  bool // end now
@@ -149,9 +150,12 @@ func (c *channel) run() {
 				c.flush(now)
 				return
 			}
-			if v == ended {
+			switch {
+			case v == ended:
 				c.waiter.wait(forWriter, -1)
-			} else {
+			case c.flood:
+				c.waiter.wait(forMore, -1)
+			default:
 				c.waiter.wait(forInput, -1)
 			}
 		case slow:
@@ -177,10 +181,12 @@ func (c *channel) gather(n int, now time.Time) time.Duration {
 	if n >= c.capacity/2 && c.capacity < maxPipe {
 		c.grow()
 	}
+	c.flood = false
 	if interval >= busyInterval || n == 0 {
 		return 0
 	}
 	half := time.Duration(float64(c.capacity/2) / float64(n) * float64(interval))
+	c.flood = half < maxGather
 	return min(half, maxGather)
 }
 
@@ -259,7 +265,7 @@ func (c *channel) turn(now time.Time) (n int, v verdict) {
 	switch {
 	case c.staging.holds():
 		return c.restage(now)
-	case c.piece.active || c.tr.Any() || c.sink.mustCopy():
+	case c.piece.active || c.tr.Any() || c.sink.copying.Load():
 		return c.transform(limit, now)
 	case c.looked():
 		return c.tap(limit, now)

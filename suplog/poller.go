@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +25,14 @@ type poller struct {
 
 	mu      sync.Mutex
 	waiters map[int32]*pollWaiter
+
+	// urgent is the number of channels that wait for the next input of a
+	// flood; hurry is told when there is one more. While there are any,
+	// nothing is gathered here: their pipes would be full meanwhile.
+	urgent atomic.Int32
+	hurry  chan struct{}
+	// asleep is the number of channels that sleep in the kernel.
+	asleep atomic.Int32
 }
 
 func newPoller() (*poller, error) {
@@ -41,7 +50,7 @@ func newPoller() (*poller, error) {
 		file.Close()
 		return nil, err
 	}
-	p := &poller{fd: fd, file: file, raw: raw, waiters: map[int32]*pollWaiter{}}
+	p := &poller{fd: fd, file: file, raw: raw, waiters: map[int32]*pollWaiter{}, hurry: make(chan struct{}, 1)}
 	go p.run()
 	return p, nil
 }
@@ -50,6 +59,8 @@ func newPoller() (*poller, error) {
 func (p *poller) run() {
 	events := make([]unix.EpollEvent, 256)
 	var last time.Time
+	pause := time.NewTimer(0)
+	<-pause.C
 	for {
 		n := 0
 		err := p.raw.Read(func(fd uintptr) bool {
@@ -68,8 +79,13 @@ func (p *poller) run() {
 		}
 		p.mu.Unlock()
 		now := time.Now()
-		if now.Sub(last) < pollGather {
-			time.Sleep(pollGather)
+		if now.Sub(last) < pollGather && p.urgent.Load() == 0 {
+			pause.Reset(pollGather)
+			select {
+			case <-pause.C:
+			case <-p.hurry:
+				pause.Stop()
+			}
 			now = now.Add(pollGather)
 		}
 		last = now
@@ -125,8 +141,21 @@ func (w *pollWaiter) wake() {
 
 func (w *pollWaiter) wait(what waitFor, d time.Duration) {
 	switch what {
-	case forInput:
+	case forTime:
+		if d < time.Millisecond {
+			w.nap(d)
+			return
+		}
+	case forInput, forMore:
 		w.arm(once, unix.EPOLLIN|unix.EPOLLET|unix.EPOLLONESHOT)
+		if what == forMore {
+			w.p.urgent.Add(1)
+			defer w.p.urgent.Add(-1)
+			select {
+			case w.p.hurry <- struct{}{}:
+			default:
+			}
+		}
 	case forWriter:
 		// A pipe without writers is ready all the time, and would be told of
 		// again whenever that is asked for. So it is asked for once only, and
@@ -145,6 +174,20 @@ func (w *pollWaiter) wait(what waitFor, d time.Duration) {
 		w.timer.Stop()
 	case <-w.timer.C:
 	}
+}
+
+// maxNaps bounds how many channels sleep in the kernel at a time, each of
+// which takes a thread.
+const maxNaps = 4
+
+// nap sleeps for less than a millisecond, which Go's timers do not: they would
+// let a flood wait. If too many do so already it returns at once.
+func (w *pollWaiter) nap(d time.Duration) {
+	if w.p.asleep.Add(1) <= maxNaps {
+		t := unix.NsecToTimespec(int64(d))
+		_, _ = unix.Ppoll(nil, &t, nil)
+	}
+	w.p.asleep.Add(-1)
 }
 
 func (w *pollWaiter) arm(as pipeWatch, events uint32) {

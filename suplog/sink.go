@@ -45,7 +45,7 @@ type sink struct {
 	checked time.Time     // when the name was compared last
 	// copying is set for a log that the kernel does not splice to, or whose
 	// file somebody else cuts short: it has to be written to from memory.
-	copying bool
+	copying atomic.Bool
 
 	why   error // what keeps the log from being written, nil if nothing does
 	retry time.Time
@@ -81,8 +81,8 @@ func (s *sink) prepare(now time.Time) error {
 			return s.failed(err, now)
 		}
 	}
-	if !s.copying && s.file.Truncations() > 0 && s.file.SetAppending() == nil {
-		s.copying = true
+	if !s.copying.Load() && s.file.Truncations() > 0 && s.file.SetAppending() == nil {
+		s.copying.Store(true)
 	}
 	return nil
 }
@@ -140,8 +140,8 @@ func (s *sink) judge(n int, err error, now time.Time) verdict {
 		return ended
 	case errors.Is(err, unix.EAGAIN):
 		return slow
-	case errors.Is(err, logfile.ErrNoSplice) && !s.copying:
-		s.copying = true
+	case errors.Is(err, logfile.ErrNoSplice) && !s.copying.Load():
+		s.copying.Store(true)
 		return moved
 	}
 	_ = s.failed(err, now)
@@ -204,13 +204,6 @@ func (s *sink) close() {
 		s.file.Close()
 		s.file = nil
 	}
-}
-
-// mustCopy tells whether the log cannot be spliced to.
-func (s *sink) mustCopy() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.copying
 }
 
 // waitWritable waits for a moment for a log that is slow to take more.

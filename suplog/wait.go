@@ -21,6 +21,7 @@ type waitFor uint8
 const (
 	forTime   waitFor = iota // only for d to pass
 	forInput                 // for the pipe to be readable, or without writers
+	forMore                  // the same amid a flood, which should not be kept waiting
 	forWriter                // the same for a pipe that was without writers
 )
 
