@@ -187,7 +187,7 @@ func programKeys() []Key {
 	}
 	return append(keys,
 		key("environment", TypeEnvironment, NamesEnviron, "", "variables for the process, on top of the daemon's").example(`A="1",B="2"`),
-		bare("serverurl", TypeText, NamesEarly, "AUTO", "what the process gets as SUPERVISOR_SERVER_URL"),
+		key("serverurl", TypeText, NamesEarly, "AUTO", "what the process gets as SUPERVISOR_SERVER_URL; AUTO: the address of a server of this file"),
 	)
 }
 

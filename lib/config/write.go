@@ -50,8 +50,12 @@ type PrintSection struct {
 }
 
 // Section adds a section. Each line of the comment becomes a comment line
-// before the header.
+// before the header. The error is ErrNotWritable if the file format cannot hold
+// the name.
 func (p *Printout) Section(name, comment string) (*PrintSection, error) {
+	if name == "" || inlineComment("["+name+"]") >= 0 {
+		return nil, ErrNotWritable
+	}
 	s, err := p.file.NewSection(name)
 	if err != nil {
 		return nil, err
@@ -144,6 +148,11 @@ func encode(name, text string) (lines []string, ok bool) {
 // another one at the end, which counts in an earlier round.
 func encodeLine(start, line string) (string, bool) {
 	for _, end := range []string{"", " #", " ;"} {
+		if line == "" && end != "" {
+			// Package ini would put a value that begins with a blank
+			// into quotation marks.
+			break
+		}
 		switch cut := inlineComment(start + line + end); {
 		case end == "" && cut < 0, end != "" && cut == len(start+line)+1:
 			return line + end, true
