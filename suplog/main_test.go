@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/testscript"
+	"sup/lib/suptest"
 )
 
 // asSuplog in the environment makes the test binary behave as suplog.
@@ -14,9 +14,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asSuplog) != "" {
 		main()
 	}
-	testscript.Main(m, map[string]func(){"suplog": main})
+	suptest.Main(m)
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+	suptest.RunScripts(t, "testdata/script", "suplog")
 }
