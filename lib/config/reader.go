@@ -296,7 +296,7 @@ func insideQuotes(s string) bool {
 
 // quoteShort quotes s for a message, shortened.
 func quoteShort(s string) string {
-	const most = 60
+	const most = 120
 	runes := []rune(s)
 	if len(runes) > most {
 		return `"` + string(runes[:most]) + `…"`
