@@ -132,7 +132,7 @@ func (l *linter) swallowed(w where, e *config.Entry, schema *config.SectionSchem
 		case strings.HasPrefix(line.Text, "[") && strings.Contains(line.Text, "]") && headerLike(line.Text):
 			l.warn("swallowed-line", w, "remove the blanks before it",
 				"%s is not a section here but part of the value of %s, since it is indented", line.Text, e.Key)
-		case name != "" && (schema.Key(name) != nil || knownKey(name) && schema.Open == false && key != nil && !severalLines(key)):
+		case name != "" && (schema.Key(name) != nil || knownKey(name) && !schema.Open && key != nil && !severalLines(key)):
 			l.warn("swallowed-line", w, "remove the blanks before it",
 				"%q is part of the value of %s, since it is indented", line.Text, e.Key)
 		case key != nil && !severalLines(key):

@@ -12,7 +12,8 @@ import (
 
 // Spec is what the configuration says about the life of a process.
 type Spec struct {
-	Name         string // for log lines
+	Name string // for log lines
+	//lint:ignore ST1011 the key's name, known to everybody
 	StartSecs    time.Duration
 	StartRetries int
 	AutoRestart  value.AutoRestart

@@ -76,15 +76,19 @@ func become(c *Command) error {
 // they are gone.
 func setUser(uid, gid int, groups []int) error {
 	if err := syscall.Setgroups(groups); err != nil {
+		//lint:ignore ST1005 Supervisor's words
 		return fmt.Errorf("Could not set groups of effective user: %w", err)
 	}
 	if err := syscall.Setgid(gid); err != nil {
+		//lint:ignore ST1005 Supervisor's words
 		return fmt.Errorf("Could not set group id of effective user: %w", err)
 	}
 	if err := syscall.Setuid(uid); err != nil {
+		//lint:ignore ST1005 Supervisor's words
 		return fmt.Errorf("Could not set user id of effective user: %w", err)
 	}
 	if uid != 0 && syscall.Setuid(0) == nil {
+		//lint:ignore ST1005 Supervisor's words
 		return fmt.Errorf("Could give up root only in part: %w", unix.EPERM)
 	}
 	return nil

@@ -83,7 +83,7 @@ func ParseBytes(s string) (int64, error) {
 // notation.
 func hintBytes(s string) string {
 	t := strings.ToUpper(strings.ReplaceAll(s, " ", ""))
-	digits := strings.TrimRight(t, "KMGTIBYTES")
+	digits := strings.TrimRight(t, "KMGTIBYES")
 	if digits == "" || strings.Trim(digits, "0123456789") != "" {
 		return ""
 	}

@@ -3,7 +3,6 @@ package server
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -392,7 +391,7 @@ func FuzzParseHead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, v := parseHead(b)
 		if v == plain && (h.size > len(b) || h.length < 0 || h.length > maxBody) {
-			t.Fatal(fmt.Sprintf("%+v", h))
+			t.Fatalf("%+v", h)
 		}
 	})
 }

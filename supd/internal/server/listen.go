@@ -16,6 +16,8 @@ import (
 )
 
 // errInUse has Supervisor's words; people search for them.
+//
+//lint:ignore ST1005 they are a sentence
 var errInUse = errors.New("Another program is already listening on a port that one of our HTTP servers is configured to use." +
 	"  Shut this program down first before starting supervisord.")
 
@@ -122,6 +124,7 @@ func openError(err error) error {
 	if errno == syscall.EADDRINUSE {
 		return errInUse
 	}
+	//lint:ignore ST1005 Supervisor's words
 	return fmt.Errorf("Cannot open an HTTP server: socket.error reported errno.%s (%d)", errnoName(errno), int(errno))
 }
 
@@ -164,6 +167,7 @@ func listenUnix(s plan.Server, stderr io.Writer) (listener, fileID, error) {
 	if s.UID >= 0 || s.GID >= 0 {
 		if err := os.Lchown(temp, s.UID, s.GID); err != nil {
 			if errors.Is(err, syscall.EPERM) {
+				//lint:ignore ST1005 Supervisor's words
 				err = fmt.Errorf("Not permitted to chown %s to uid/gid (%d, %d); adjust \"sockchown\" value in config file or on command line"+
 					" to values that the current user can successfully chown", s.Path, s.UID, s.GID)
 			} else {
