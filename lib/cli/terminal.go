@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -39,4 +41,26 @@ func ReadPassword(prompt string) (string, error) {
 	password, err := term.ReadPassword(int(tty.Fd()))
 	fmt.Fprintln(tty)
 	return string(password), err
+}
+
+// UntilReaderGone returns a context that is done when nobody reads any more
+// what is written to f, if f is a pipe or a socket. A filter that waits for
+// input would notice that at its next write only, which may be never.
+func UntilReaderGone(ctx context.Context, f *os.File) context.Context {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 {
+		return ctx
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	fd := int32(f.Fd())
+	go func() {
+		defer cancel()
+		for {
+			fds := []unix.PollFd{{Fd: fd}} // errors are reported unasked
+			if _, err := unix.Poll(fds, -1); err == nil || !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	}()
+	return ctx
 }

@@ -65,9 +65,22 @@ func New(serverURL string, username, password *string) (*Client, error) {
 // URL returns the server URL the client was made with.
 func (c *Client) URL() string { return c.serverURL }
 
-// Local reports whether the daemon is reached through a Unix socket, and thus
-// runs on this machine.
-func (c *Client) Local() bool { return c.network == "unix" }
+// Unix reports whether the daemon is reached through a Unix socket.
+func (c *Client) Unix() bool { return c.network == "unix" }
+
+// Local reports whether the daemon runs on this machine, as far as its address
+// tells: it is a Unix socket or a loopback address.
+func (c *Client) Local() bool {
+	if c.Unix() {
+		return true
+	}
+	host, _, err := net.SplitHostPort(c.address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "" || strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
 
 // Close closes the connection, if one is open. The client can be used again.
 func (c *Client) Close() {

@@ -193,6 +193,16 @@ func (c *Client) ReadProcessLog(ctx context.Context, name string, stream Stream,
 	return text, err
 }
 
+// LogSize returns the size of a process's log in bytes, 0 if there is none.
+func (c *Client) LogSize(ctx context.Context, name string, stream Stream) (size int64, err error) {
+	// The value is [text, size, overflow]; no text is asked for.
+	var text string
+	var overflow bool
+	answer := []any{&text, &size, &overflow}
+	err = c.Call(ctx, &answer, stream.method("tailProcess", "Log"), name, 0, 0)
+	return size, err
+}
+
 // ClearProcessLogs empties both logs of a process.
 func (c *Client) ClearProcessLogs(ctx context.Context, name string) error {
 	return c.Call(ctx, nil, "supervisor.clearProcessLogs", name)

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"slices"
+
+	"sup/lib/logfile"
+)
+
+// longestLine is how much of a line is looked at, and kept while the rest of it
+// is read. What is longer is taken in pieces.
+const longestLine = 1 << 20
+
+// find returns the parts of the log at path, and of its backups, from which on
+// the lines of a query are to be found, the oldest first. The last part is
+// always of path itself. Files are read from their end, so that the answer is
+// quick however large they are; only compressed ones are read from their
+// beginning.
+func find(path string, q query) ([]logfile.Span, error) {
+	if !q.selects() && q.lines != allLines {
+		return logfile.LastLines(path, q.lines)
+	}
+	if q.lines == 0 {
+		return logfile.LastLines(path, 0)
+	}
+	var spans []logfile.Span
+	files := append(logfile.Backups(path), path)
+	for i := len(files) - 1; i >= 0; i-- {
+		offset, left, err := findIn(files[i], q)
+		if err != nil {
+			if files[i] == path {
+				return nil, err
+			}
+			continue // gone, or renamed by a rotation
+		}
+		spans = append(spans, logfile.Span{Path: files[i], Offset: offset})
+		if left == 0 {
+			break
+		}
+		q.lines = left
+	}
+	slices.Reverse(spans)
+	return spans, nil
+}
+
+// findIn returns where in one file the lines of a query begin, and how many
+// lines more are to be found in older files: 0 for none, allLines for as many
+// as there are.
+func findIn(path string, q query) (offset int64, left int, err error) {
+	if q.lines == allLines && q.since.IsZero() {
+		_, err := os.Stat(path)
+		return 0, allLines, err
+	}
+	f, err := logfile.OpenLog(path)
+	if err != nil {
+		return 0, q.lines, err
+	}
+	defer f.Close()
+	file, ok := f.(*os.File)
+	if !ok {
+		return findPacked(path, f, q)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return 0, q.lines, err
+	}
+	if info.ModTime().Before(q.since) {
+		return info.Size(), 0, nil
+	}
+	s := search{query: q, offset: info.Size()}
+	err = linesBackward(file, info.Size(), s.visit)
+	if s.done {
+		return s.offset, 0, err
+	}
+	return 0, s.lines, err
+}
+
+// search is a walk over lines from the last to the first.
+type search struct {
+	query
+	// offset is where the oldest line begins that is known to be wanted.
+	offset int64
+	// done is set when no older line is wanted.
+	done bool
+}
+
+func (s *search) visit(at int64, line []byte) bool {
+	if !s.since.IsZero() {
+		t, ok := stamp(line)
+		if ok && t.Before(s.since) {
+			s.done = true
+			return false
+		}
+		if ok {
+			s.offset = at
+		}
+	}
+	if s.lines == allLines || s.grep != nil && !s.grep.Match(line) {
+		return true
+	}
+	if s.lines--; s.lines == 0 {
+		s.offset, s.done = at, true
+	}
+	return !s.done
+}
+
+// linesBackward calls visit for the lines of a file, the last one first, until
+// it returns false. A line longer than longestLine is cut short.
+func linesBackward(f io.ReaderAt, size int64, visit func(at int64, line []byte) bool) error {
+	block := make([]byte, 64<<10)
+	// rest is the beginning, so far, of the line that the blocks read are in.
+	var rest []byte
+	for end := size; end > 0; {
+		start := max(end-int64(len(block)), 0)
+		p := block[:end-start]
+		if _, err := f.ReadAt(p, start); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		for {
+			i := bytes.LastIndexByte(p, '\n')
+			if i < 0 {
+				break
+			}
+			at := start + int64(i) + 1
+			line := p[i+1:]
+			if len(rest) > 0 {
+				line = append(bytes.Clone(line), rest...)
+			}
+			rest = nil
+			p = p[:i]
+			if at != size && !visit(at, line) {
+				return nil
+			}
+		}
+		rest = append(bytes.Clone(p), rest...)
+		rest = rest[:min(len(rest), longestLine)]
+		end = start
+	}
+	if size > 0 {
+		visit(0, rest)
+	}
+	return nil
+}
+
+// findPacked is findIn for a compressed file.
+func findPacked(path string, f io.Reader, q query) (offset int64, left int, err error) {
+	if info, err := os.Stat(path); err == nil && info.ModTime().Before(q.since) {
+		return 0, 0, io.EOF
+	}
+	total, first := 0, int64(0)
+	old := false
+	pass := filter{query: q}
+	err = linesForward(f, func(at int64, line []byte) bool {
+		if pass.pass(line) {
+			if total == 0 {
+				first = at
+			}
+			total++
+		}
+		old = old || pass.old
+		return true
+	})
+	switch {
+	case err != nil:
+		return 0, q.lines, err
+	case q.lines == allLines && !old:
+		return 0, allLines, nil
+	case q.lines == allLines || old && total <= q.lines:
+		return first, 0, nil
+	case total < q.lines:
+		return 0, q.lines - total, nil
+	}
+	// Once more, to find the line from which on there are as many as wanted.
+	again, err := logfile.OpenLog(path)
+	if err != nil {
+		return 0, q.lines, err
+	}
+	defer again.Close()
+	skip := total - q.lines
+	pass = filter{query: q}
+	err = linesForward(again, func(at int64, line []byte) bool {
+		if !pass.pass(line) {
+			return true
+		}
+		offset = at
+		skip--
+		return skip >= 0
+	})
+	return offset, 0, err
+}
+
+// linesForward calls visit for the lines of a stream until it returns false. A
+// line longer than longestLine comes in pieces.
+func linesForward(r io.Reader, visit func(at int64, line []byte) bool) error {
+	stop := errors.New("stop")
+	var at int64
+	s := splitter{emit: func(line []byte) error {
+		if !visit(at, bytes.TrimSuffix(line, []byte("\n"))) {
+			return stop
+		}
+		at += int64(len(line))
+		return nil
+	}}
+	_, err := io.Copy(&s, r)
+	if err == nil {
+		err = s.flush()
+	}
+	if errors.Is(err, stop) {
+		return nil
+	}
+	return err
+}
