@@ -2,6 +2,16 @@ module sup/supconf
 
 go 1.26.0
 
-require sup/lib v0.0.0
+require (
+	github.com/rogpeppe/go-internal v1.16.0
+	sup/lib v0.0.0
+)
+
+require (
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/term v0.47.0 // indirect
+	golang.org/x/tools v0.26.0 // indirect
+	gopkg.in/ini.v1 v1.67.3 // indirect
+)
 
 replace sup/lib => ../lib

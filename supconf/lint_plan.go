@@ -90,20 +90,13 @@ func (l *linter) serverURL() {
 	if err != nil {
 		return
 	}
-	var urls []string
 	for _, s := range l.plan.Servers {
 		if s.Unix {
-			urls = append(urls, "unix://"+s.Path)
 			if c.ServerURL == "unix://"+s.Path {
 				return
 			}
 			continue
 		}
-		host := s.Host
-		if host == "" {
-			host = "localhost"
-		}
-		urls = append(urls, fmt.Sprintf("http://%s:%d", host, s.Port))
 		if rest, ok := strings.CutPrefix(c.ServerURL, "http://"); ok {
 			chost, cport, _ := strings.Cut(strings.TrimRight(rest, "/"), ":")
 			if cport == "" {
@@ -117,7 +110,7 @@ func (l *linter) serverURL() {
 			}
 		}
 	}
-	l.warn("serverurl-mismatch", l.at("supervisorctl", "serverurl"), "write serverurl = "+urls[0],
+	l.warn("serverurl-mismatch", l.at("supervisorctl", "serverurl"), "write serverurl = "+l.plan.ServerURL,
 		"%s is none of the servers of this configuration", c.ServerURL)
 }
 
@@ -204,6 +197,9 @@ func (l *linter) groupSection(g *plan.Group) string {
 }
 
 func (l *linter) emptyGroup(g *plan.Group, section string) {
+	if l.failed[section+"\x00programs"] || l.failed[section+"\x00numprocs"] {
+		return
+	}
 	if g.Kind == plan.KindGroup {
 		l.warn("empty-group", l.at(section, "programs"), "name its programs, or remove the section", "the group has no programs")
 		return

@@ -124,7 +124,7 @@ func cannotRun(name, path string) string {
 			}
 		}
 		if file == "" {
-			return "cannot find " + name + " in PATH (" + path + ")"
+			return "cannot find " + name + " in PATH"
 		}
 	}
 	st, err := os.Stat(file)

@@ -184,7 +184,18 @@ var gone = map[string]string{
 	"forcelogs":       "it is no longer known",
 	"log_stdout":      "write stdout_logfile instead",
 	"log_stderr":      "write stderr_logfile instead",
-	"logfile":         "write stdout_logfile instead",
+}
+
+// synonyms are words of other supervisors, and of everyday life, for keys.
+var synonyms = map[string]string{
+	"cmd": "command", "exec": "command", "execstart": "command",
+	"cwd": "directory", "dir": "directory", "chdir": "directory", "workdir": "directory", "working_directory": "directory",
+	"env": "environment", "envs": "environment",
+	"restart": "autorestart", "retries": "startretries", "signal": "stopsignal", "stop_signal": "stopsignal",
+	"instances": "numprocs", "workers": "numprocs", "processes": "numprocs", "name": "process_name",
+	"logfile": "stdout_logfile", "log": "stdout_logfile", "stdout": "stdout_logfile", "stderr": "stderr_logfile",
+	"logfile_maxbytes": "stdout_logfile_maxbytes", "logfile_backups": "stdout_logfile_backups",
+	"username": "user", "include": "files", "file": "files", "members": "programs", "socket_path": "file",
 }
 
 // unknownKey warns of a key that nothing reads.
@@ -193,6 +204,8 @@ func (l *linter) unknownKey(w where, schema *config.SectionSchema) {
 	switch near := config.Nearest(w.key, schema.KeyNames()); {
 	case gone[w.key] != "":
 		hint = gone[w.key]
+	case schema.Key(synonyms[w.key]) != nil:
+		hint = "did you mean " + synonyms[w.key] + "?"
 	case near != "":
 		hint = "did you mean " + near + "?"
 	default:

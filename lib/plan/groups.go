@@ -66,8 +66,8 @@ func (l *loader) name(v *config.Values, text string) string {
 
 // nameHint proposes a name without what is not allowed in one.
 func nameHint(text string) string {
-	good := strings.NewReplacer(" ", "_", ":", "_", "/", "_").Replace(value.Trim(text))
-	return "write for example " + good
+	words := strings.FieldsFunc(text, func(r rune) bool { return value.IsSpace(r) || r == ':' || r == '/' })
+	return "write for example " + strings.Join(words, "_")
 }
 
 // group reads a [group:x] and marks the sections of its programs.
