@@ -155,7 +155,7 @@ func Columns(words []string, width int) string {
 	for _, w := range words {
 		widest = max(widest, utf8.RuneCountInString(w))
 	}
-	perLine := max(1, (width+1)/(widest+2))
+	perLine := max(1, (width+2)/(widest+2))
 	rows := (len(words) + perLine - 1) / perLine
 	var b strings.Builder
 	for row := range rows {

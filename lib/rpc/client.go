@@ -21,7 +21,8 @@ func EncodeCall(method string, args ...any) ([]byte, error) {
 
 // DecodeResponse reads the XML document that answers a call. A fault is
 // returned as *Fault; otherwise the value is stored in what result points to.
-// A nil result asks for nothing but the fault.
+// It must be zero before: an empty string is not stored. A nil result asks for
+// nothing but the fault.
 //
 // An array of mixed types is read into a *[]any that already holds a pointer
 // for each element.
