@@ -29,4 +29,3 @@ func UsageError(w io.Writer, prog string, err error) int {
 	fmt.Fprintf(w, "Error: %v\nFor help, use %s -h\n", err, prog)
 	return ExitUsage
 }
-/root/.pyenv/libexec/pyenv-hooks: line 24: enable: cannot open shared object /root/.pyenv/libexec/pyenv-realpath.dylib: /root/.pyenv/libexec/pyenv-realpath.dylib: cannot open shared object file: No such file or directory
