@@ -91,6 +91,9 @@ func (l *linter) serverURL() {
 		return
 	}
 	for _, s := range l.plan.Servers {
+		if l.failed[s.Section+"\x00"+addressKey(s)] {
+			return
+		}
 		if s.Unix {
 			if c.ServerURL == "unix://"+s.Path {
 				return
@@ -160,7 +163,7 @@ func (l *linter) groups() {
 		twice := make(map[string]bool)
 		for j := range g.Processes {
 			p := &g.Processes[j]
-			if names[p.Name] && !twice[p.Name] {
+			if names[p.Name] && !twice[p.Name] && !l.failed[p.Section+"\x00process_name"] {
 				twice[p.Name] = true
 				l.warn("same-name", l.at(p.Section, "process_name"), "use %(process_num)d or %(program_name)s in process_name",
 					"two processes of the group %s have the name %q; only the last is run", g.Name, p.Name)

@@ -91,7 +91,7 @@ func (l *linter) unknownSection(s *config.Section) {
 			}
 		}
 	}
-	l.warn("unknown-section", in(s), hint, "nothing reads this section")
+	l.warn("unknown-section", in(s), hint, "the section is not known, and has no effect")
 }
 
 // kindNamed is the kind whose sections begin with that word.
@@ -198,8 +198,15 @@ var synonyms = map[string]string{
 	"username": "user", "include": "files", "file": "files", "members": "programs", "socket_path": "file",
 }
 
+// foreign are the beginnings of keys that well-known extensions read from the
+// file by themselves.
+var foreign = []string{"dependent_startup"}
+
 // unknownKey warns of a key that nothing reads.
 func (l *linter) unknownKey(w where, schema *config.SectionSchema) {
+	if slices.ContainsFunc(foreign, func(p string) bool { return strings.HasPrefix(w.key, p) }) {
+		return
+	}
 	hint := ""
 	switch near := config.Nearest(w.key, schema.KeyNames()); {
 	case gone[w.key] != "":
@@ -216,7 +223,7 @@ func (l *linter) unknownKey(w where, schema *config.SectionSchema) {
 			}
 		}
 	}
-	l.warn("unknown-key", w, hint, "nothing reads this key")
+	l.warn("unknown-key", w, hint, "the key is not known, and has no effect")
 }
 
 // writtenValue looks at the text of a value.
@@ -284,7 +291,7 @@ func (l *linter) defaults() {
 					break
 				}
 			}
-			l.warn("unknown-key", w, near, "nothing reads this key")
+			l.warn("unknown-key", w, near, "the key is not known, and has no effect")
 		}
 	}
 	if len(l.plan.RPCInterfaces) > 0 {

@@ -5,6 +5,9 @@
 //
 // The way of a value is: [Read] makes a [Document] of raw texts; a [Decoder]
 // reads the keys of its sections by the schema, expanded and converted.
+// [Document.ReadText] knows the one file format there is; a second one would
+// fill the same sections, with entries that know their place, and nothing
+// after it would notice.
 package config
 
 import "sup/lib/value"

@@ -88,16 +88,16 @@ func (n *Names) list(name string) []string {
 	if strings.HasPrefix(strings.ToUpper(name), "ENV") {
 		var env []string
 		for v := range n.Env {
-			env = append(env, "ENV_"+v)
+			env = append(env, v)
 		}
 		if n.Known&NameOwnEnv != 0 {
 			for v := range n.OwnEnv {
-				env = append(env, "ENV_"+v)
+				env = append(env, v)
 			}
 		}
 		sort.Strings(env)
-		if near := Nearest(name, env); near != "" {
-			return []string{near}
+		if near := Nearest(strings.TrimLeft(name[len("ENV"):], "_-. "), env); near != "" {
+			return []string{"ENV_" + near}
 		}
 	}
 	return all

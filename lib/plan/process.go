@@ -154,7 +154,7 @@ func (l *loader) stream(v *config.Values, channel string, s *Stream) {
 			"the word syslog is deprecated here", "write "+channel+"_syslog = true and "+key+" = NONE")
 	case config.LogIsAuto:
 		s.Kind = LogAuto
-		if s.MaxBytes == 0 {
+		if s.MaxBytes == 0 && !t.Bad {
 			l.warn(v, config.CodeAutoWithoutRotation, key,
 				"an AUTO log is never rotated and can fill the disk", "set "+key+"_maxbytes above 0")
 		}

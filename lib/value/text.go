@@ -48,7 +48,10 @@ func Lower(s string) string {
 // endsWord reports whether the sigma at s[i] has a letter before it and none
 // after it, looking over characters without case.
 func endsWord(s string, i int) bool {
-	cased := func(r rune) bool { return unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r) }
+	cased := func(r rune) bool {
+		return unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r) ||
+			unicode.In(r, unicode.Other_Lowercase, unicode.Other_Uppercase)
+	}
 	ignorable := func(r rune) bool {
 		return strings.ContainsRune("'.:^`\u00b7\u2019", r) || unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Lm, unicode.Sk)
 	}
