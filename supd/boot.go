@@ -22,6 +22,7 @@ import (
 	"sup/supd/internal/daemon"
 	"sup/supd/internal/fcgi"
 	"sup/supd/internal/server"
+	"sup/supd/internal/state"
 )
 
 // run is supd from its command line to its exit status: 0 after an orderly
@@ -72,6 +73,8 @@ type start struct {
 	signals chan os.Signal
 	suplog  string
 	pidfile string // "" while there is none
+	state   *state.Dir
+	saved   *state.State
 	daemon  *daemon.Daemon
 }
 
@@ -95,6 +98,9 @@ func boot(s *start) int {
 		return usageError(s.stderr, s.prog, err)
 	}
 	s.log = activity.New(activity.ParseLevel(p.Daemon.LogLevel))
+	if err := s.openState(); err != nil {
+		return usageError(s.stderr, s.prog, err)
+	}
 	if err := s.probeSockets(); err != nil {
 		fmt.Fprintf(s.stderr, "Error: %v\n", err)
 		return 1
@@ -122,6 +128,32 @@ func boot(s *start) int {
 	s.log.Start(sink, console)
 	s.preliminaries(privileges, limits)
 	return s.supervise()
+}
+
+// openState takes the state directory, and reads what a daemon before has left
+// in it. Without a directory programs cannot be taken over, but all else works.
+func (s *start) openState() error {
+	path := s.plan.Daemon.StateDir
+	switch path {
+	case "none":
+		return nil
+	case "":
+		path = s.plan.Daemon.Pidfile + ".state"
+	}
+	dir, err := state.Open(path)
+	var locked *state.LockedError
+	if errors.As(err, &locked) {
+		return err
+	}
+	if err != nil {
+		s.log.Print(activity.Warn, err.Error()+"; programs could not be taken over by a supd after this one")
+		return nil
+	}
+	s.state = dir
+	if s.saved, err = dir.Load(); err != nil {
+		s.log.Print(activity.Warn, err.Error()+"; looking for programs by their marks")
+	}
+	return nil
 }
 
 // probeSockets finds out whether the sockets of FastCGI programs can be made.
@@ -213,11 +245,14 @@ func (s *start) announcePid() {
 // supervise runs the daemon until it ends, and cleans up behind it.
 func (s *start) supervise() int {
 	p := s.plan
-	cleanAutoLogs(&p.Daemon)
+	if s.saved == nil {
+		cleanAutoLogs(&p.Daemon)
+	}
 	s.announcePid()
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
 		Signals: s.signals, Suplog: s.suplog,
+		StateDir: s.state, Saved: s.saved,
 	})
 	s.daemon = d
 	s.servers.Serve(d, s.log)

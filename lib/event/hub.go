@@ -84,6 +84,12 @@ func (h *Hub) subscribe() {
 // Wants tells whether some pool subscribes to a leaf type.
 func (h *Hub) Wants(leaf Type) bool { return h.wanted.Has(leaf) }
 
+// Serial is the serial number that the next event will have.
+func (h *Hub) Serial() int64 { return h.serial }
+
+// Resume goes on with the serial numbers of an earlier daemon.
+func (h *Hub) Resume(serial int64) { h.serial = max(h.serial, serial) }
+
 // Publish hands an event to every pool that subscribes to its type. An event
 // that nobody subscribes to gets no serial number.
 func (h *Hub) Publish(e Event) []Effect {

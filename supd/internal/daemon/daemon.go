@@ -15,14 +15,18 @@ package daemon
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sup/lib/plan"
 	"sup/lib/process"
 	"sup/lib/rpc"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/state"
 )
 
 // Mood is what the daemon itself is about.
@@ -50,6 +54,12 @@ type Options struct {
 	Signals <-chan os.Signal
 	// Suplog is the path of the log process's binary.
 	Suplog string
+	// StateDir is where the state is kept for a daemon after this one; nil for
+	// nowhere. It is locked.
+	StateDir *state.Dir
+	// Saved is the state of a daemon before, to be taken over; nil if there is
+	// none that can be used.
+	Saved *state.State
 	// Ready, if set, is called once by the loop when every process that is
 	// due at start has been asked to start.
 	Ready func()
@@ -80,7 +90,11 @@ type Daemon struct {
 	children map[int]*proc    // by pid, until the end was seen
 	starts   []*proc          // asked to start, in order, waiting for their logs
 	spawns   *queue[spawnJob] // to the spawner
-	inFlight int              // spawns whose pid is not known yet
+	saves    *queue[*state.Snapshot]
+	inFlight int           // spawns whose pid is not known yet
+	adopted  map[int]*proc // by pid: processes that are not our children
+	helpers  map[int]func(unix.WaitStatus)
+	sweeps   int // under way
 	early    map[int]earlyExit
 	logs     *logPlane
 	events   *dispatcher
@@ -88,6 +102,14 @@ type Daemon struct {
 	pending  []func()   // to run before the next message
 	finished bool
 	status   int
+	// What there is to say of the state, see save.go.
+	dirty      bool
+	saveBroken bool
+	instance   string
+	bootID     string
+	monotonic  time.Duration // the machine's clock when ours was 0
+	generation int
+	kept       int // programs taken over
 	// lastRun is the highest number of a run so far.
 	lastRun int32
 	// limitsRaised is set once minfds= has been seen to.
@@ -101,9 +123,17 @@ func New(opts Options) *Daemon {
 		mail: make(chan func(), 1024), done: make(chan struct{}),
 		epoch: time.Now(), plan: opts.Plan,
 		groups: map[string]*group{}, children: map[int]*proc{}, early: map[int]earlyExit{},
-		spawns: newQueue[spawnJob](),
+		adopted: map[int]*proc{}, helpers: map[int]func(unix.WaitStatus){},
+		spawns: newQueue[spawnJob](), saves: newQueue[*state.Snapshot](),
 	}
 	d.setMood(MoodRunning)
+	d.monotonic = state.Monotonic() - d.now()
+	d.bootID = state.BootID()
+	if opts.StateDir != nil {
+		d.instance = state.InstanceOf(opts.StateDir.Path())
+	} else {
+		d.instance = rand.Text()[:12]
+	}
 	d.logs = newLogPlane(d)
 	d.events = newDispatcher(d)
 	return d
@@ -117,8 +147,16 @@ func (d *Daemon) Run(ctx context.Context) int {
 	defer cancel()
 	d.ctx = ctx
 	go runSpawner(ctx, d)
-	d.logs.start()
-	d.begin()
+	saved := make(chan struct{})
+	if d.opts.StateDir != nil {
+		go runSaver(ctx, d, saved)
+	} else {
+		close(saved)
+	}
+	if !d.resumeFrom(d.opts.Saved) {
+		d.logs.start()
+		d.begin()
+	}
 	if d.opts.Ready != nil {
 		d.opts.Ready()
 	}
@@ -144,6 +182,10 @@ func (d *Daemon) Run(ctx context.Context) int {
 		}
 	}
 	d.logs.stop()
+	cancel()
+	if d.opts.StateDir != nil {
+		d.forget(saved)
+	}
 	return d.status
 }
 
@@ -154,11 +196,32 @@ func (d *Daemon) settle() {
 		d.pending = d.pending[1:]
 		f()
 	}
+	d.flush()
 }
 
 // soon runs f on the loop after what it is doing now, and before anything
 // else.
 func (d *Daemon) soon(f func()) { d.pending = append(d.pending, f) }
+
+// forget removes the state at an orderly end, when the last one has been
+// written.
+func (d *Daemon) forget(saved <-chan struct{}) {
+	patience := time.NewTimer(2 * time.Second)
+	defer patience.Stop()
+	for {
+		select {
+		case f := <-d.mail:
+			f()
+		case <-saved:
+			if err := d.opts.StateDir.Forget(); err != nil {
+				d.log.Print(activity.Error, err.Error())
+			}
+			return
+		case <-patience.C:
+			return // the disk hangs; what it has tells of processes that are gone
+		}
+	}
+}
 
 // begin activates every group of the plan and starts what is to be started.
 func (d *Daemon) begin() {

@@ -141,6 +141,9 @@ func (d *Daemon) progress() {
 		if slices.ContainsFunc(l.batch, func(g *group) bool { return len(g.unstopped()) > 0 }) {
 			return
 		}
+		if d.sweeps > 0 {
+			return
+		}
 		l.batch = nil
 		if len(l.groups) == 0 {
 			d.departed()

@@ -102,16 +102,18 @@ func (e *dispatcher) announceState(mood Mood) {
 	e.publish(event.SupervisorStopping())
 }
 
-// groupAdded opens the pool of a group of listeners and tells the others.
+// groupAdded tells of a group. Its pool, if it is one of listeners, is open by
+// now: it hears of its own group.
 func (e *dispatcher) groupAdded(g *group) {
-	if g.cfg.Kind == plan.KindEventListener {
-		e.openPool(g)
-	}
 	e.publish(event.GroupAdded(g.name()))
-	e.armTick()
 }
 
+// openPool begins to collect events for a group of listeners.
 func (e *dispatcher) openPool(g *group) {
+	if g.cfg.Kind != plan.KindEventListener {
+		return
+	}
+	defer e.armTick()
 	events, err := event.Subscription(g.cfg.Events)
 	if err != nil {
 		// The plan was checked; this cannot be.

@@ -9,6 +9,7 @@ import (
 	"sup/lib/plan"
 	"sup/lib/process"
 	"sup/supd/internal/fcgi"
+	"sup/supd/internal/state"
 )
 
 // group is an active process group.
@@ -17,6 +18,7 @@ type group struct {
 	procs  []*proc      // by priority, equal ones in the order of the plan
 	pool   *event.Pool  // event listeners only
 	socket *fcgi.Socket // FastCGI programs only
+	saved  []byte       // as it stands in the state
 }
 
 func (g *group) name() string { return g.cfg.Name }
@@ -24,6 +26,16 @@ func (g *group) name() string { return g.cfg.Name }
 // addGroup activates a group, unless one of its name is active. Its processes
 // are not started.
 func (d *Daemon) addGroup(cfg *plan.Group) bool {
+	if !d.addGroupAs(cfg, nil) {
+		return false
+	}
+	d.events.groupAdded(d.groups[cfg.Name])
+	return true
+}
+
+// addGroupAs activates a group without a word. With the saved state of its
+// processes, logs are where they were, and not opened yet.
+func (d *Daemon) addGroupAs(cfg *plan.Group, saved map[[2]string]*state.Process) bool {
 	if d.groups[cfg.Name] != nil {
 		return false
 	}
@@ -42,11 +54,15 @@ func (d *Daemon) addGroup(cfg *plan.Group) bool {
 	}
 	slices.SortStableFunc(g.procs, func(a, b *proc) int { return cmp.Compare(a.cfg.Priority, b.cfg.Priority) })
 	for _, p := range g.procs {
-		p.openStreams()
+		p.makeStreams(saved[[2]string{cfg.Name, p.cfg.Name}])
+		if saved == nil {
+			p.openAutoLogs()
+		}
 	}
 	d.groups[cfg.Name] = g
 	d.sortGroups()
-	d.events.groupAdded(g)
+	d.events.openPool(g)
+	d.dirty = true
 	return true
 }
 
@@ -58,6 +74,7 @@ func (d *Daemon) removeGroup(g *group) {
 	d.events.groupRemoved(g)
 	delete(d.groups, g.name())
 	d.sortGroups()
+	d.dirty = true
 }
 
 // sortGroups makes order and listing anew.

@@ -14,6 +14,7 @@ import (
 	"sup/lib/process"
 	"sup/lib/spawn"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/state"
 )
 
 // logPlane is the loop's side of the log process: which streams there are,
@@ -28,13 +29,19 @@ type logPlane struct {
 	asked   map[uint32]question
 
 	pid     int
+	ticks   uint64 // when it was started, in the kernel\'s count
 	conn    *logwire.Conn
 	out     *queue[logwire.Message]
 	cancel  context.CancelFunc
 	greeted bool // it has answered Hello
 	deaths  int  // in a row without a greeting, to pause after a few
 	ending  bool
-	gone    chan struct{} // closed when the process ended after ending was set
+	// foreign is set for a suplog that is not our child, but was that of a
+	// daemon before.
+	foreign bool
+	// held are the descriptors that it handed back, by mark.
+	held map[string]int
+	gone chan struct{} // closed when the process ended after ending was set
 }
 
 // question is what waits for an answer of suplog. Its function is called once:
@@ -53,7 +60,7 @@ func newLogPlane(d *Daemon) *logPlane {
 
 // start starts the log process and hands it every stream there is.
 func (l *logPlane) start() {
-	conn, peer, err := logwire.Pair()
+	conn, peer, err := l.socket()
 	if err != nil {
 		l.failed(err)
 		return
@@ -71,6 +78,8 @@ func (l *logPlane) start() {
 				return
 			}
 			l.pid = pid
+			l.ticks, _, _ = state.Ticks(pid)
+			l.d.dirty = true
 		},
 	}})
 	l.connect(conn)
@@ -81,19 +90,46 @@ func (l *logPlane) failed(err error) {
 	l.d.after(time.Second, l.start)
 }
 
+// socket makes a connection to a log process that is about to be started, and
+// what that one is to be given as its control descriptor: a socket that a
+// daemon after us can connect to as well, or, without a state directory, the
+// other end.
+func (l *logPlane) socket() (*logwire.Conn, *os.File, error) {
+	dir := l.d.opts.StateDir
+	if dir == nil {
+		return logwire.Pair()
+	}
+	listener, err := logwire.Listen(dir.Socket())
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := logwire.Dial(dir.Socket())
+	if err != nil {
+		listener.Close()
+		return nil, nil, err
+	}
+	return conn, listener.File(), nil
+}
+
 // connect begins to talk over conn, from the beginning.
 func (l *logPlane) connect(conn *logwire.Conn) {
-	ctx, cancel := context.WithCancel(context.Background())
-	l.conn, l.cancel = conn, cancel
-	l.out = newQueue[logwire.Message]()
-	go writeWire(ctx, conn, l.out)
-	go readWire(conn, l)
+	l.attach(conn)
 	l.send(logwire.Message{Kind: logwire.Hello, N: logwire.Version, PID: int32(os.Getpid())})
 	for _, s := range l.streams {
 		if s.state != streamUnopened {
 			s.open()
 		}
 	}
+	l.d.redeposit()
+}
+
+// attach starts the goroutines of a connection.
+func (l *logPlane) attach(conn *logwire.Conn) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.conn, l.cancel = conn, cancel
+	l.out = newQueue[logwire.Message]()
+	go writeWire(ctx, conn, l.out)
+	go readWire(conn, l)
 }
 
 // writeWire sends what the loop has queued. It alone waits for suplog.
@@ -104,7 +140,11 @@ func writeWire(ctx context.Context, conn *logwire.Conn, out *queue[logwire.Messa
 			return
 		}
 		for i := range messages {
-			if err := conn.Send(&messages[i]); err != nil {
+			err := conn.Send(&messages[i])
+			if messages[i].Kind == logwire.Hold {
+				closeAll(messages[i].FDs)
+			}
+			if err != nil {
 				return // the reader notices
 			}
 		}
@@ -146,19 +186,29 @@ func (l *logPlane) disconnected(conn *logwire.Conn) {
 	for _, q := range asked {
 		q.answer(nil)
 	}
+	if l.foreign {
+		// Not our child: this is how we hear of its end.
+		l.foreign = false
+		l.over("")
+	}
 }
 
 // ended is called when the log process was reaped.
 func (l *logPlane) ended(status unix.WaitStatus) {
+	if l.conn != nil && !l.ending {
+		l.disconnected(l.conn)
+	}
+	l.over(" (" + process.Describe(status) + ")")
+}
+
+// over starts the log process again, unless it was to end.
+func (l *logPlane) over(how string) {
 	l.pid = 0
 	if l.ending {
 		close(l.gone)
 		return
 	}
-	if l.conn != nil {
-		l.disconnected(l.conn)
-	}
-	l.d.log.Print(activity.Warn, "suplog ended ("+process.Describe(status)+"); starting it again, no output is lost")
+	l.d.log.Print(activity.Warn, "suplog ended"+how+"; starting it again, no output is lost")
 	// One that is killed is started again at once, however often; one that
 	// cannot even begin is not.
 	const few = 5

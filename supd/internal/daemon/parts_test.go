@@ -109,20 +109,20 @@ func TestQueueNeverBlocksAndKeepsOrder(t *testing.T) {
 func TestChildEnvironment(t *testing.T) {
 	base := []string{"PATH=/bin", "NOTIFY_SOCKET=/x", "A=old", "LISTEN_FDS=1", "SUPERVISOR_PASSWORD=secret", "PERCENT=50%"}
 	cfg := &plan.Process{Name: "p", Group: "g", Environment: map[string]string{"A": "new", "SUPERVISOR_GROUP_NAME": "mine"}}
-	got := childEnviron(cfg, base, "unix:///s")
+	got := childEnviron(cfg, base, "unix:///s", "i:p:1")
 	want := []string{
 		"PATH=/bin", "A=new", "PERCENT=50%",
-		"SUPERVISOR_ENABLED=1", "SUPERVISOR_SERVER_URL=unix:///s", "SUPERVISOR_PROCESS_NAME=p", "SUPERVISOR_GROUP_NAME=mine",
+		"SUPERVISOR_ENABLED=1", "SUPERVISOR_SERVER_URL=unix:///s", "SUPERVISOR_PROCESS_NAME=p", "SUPERVISOR_GROUP_NAME=mine", "SUPD_RUN=i:p:1",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	cfg.ServerURL = "http://own:1"
-	if got := childEnviron(cfg, base, ""); !slices.Contains(got, "SUPERVISOR_SERVER_URL=http://own:1") {
+	if got := childEnviron(cfg, base, "", "m"); !slices.Contains(got, "SUPERVISOR_SERVER_URL=http://own:1") {
 		t.Errorf("serverurl= is not there: %q", got)
 	}
 	cfg.ServerURL = ""
-	got = childEnviron(cfg, base, "")
+	got = childEnviron(cfg, base, "", "m")
 	if slices.ContainsFunc(got, func(kv string) bool { return len(kv) > 21 && kv[:21] == "SUPERVISOR_SERVER_URL" }) {
 		t.Errorf("there is no server, and yet: %q", got)
 	}

@@ -38,6 +38,14 @@ type proc struct {
 	run, before run
 	// early is output of a run whose pid is not known yet.
 	early []earlyOutput
+	// mark is what SUPD_RUN says in the process that runs or is about to;
+	// ticks is when that was started, in the kernel's count.
+	mark  string
+	ticks uint64
+	// pidfd is of a process that is not our child, -1 otherwise.
+	pidfd int
+	// saved is our part of the state as it was saved, nil when it has changed.
+	saved []byte
 	// waiters are told of every change; one that returns true is done.
 	waiters []func() bool
 }
@@ -59,7 +67,7 @@ func newProc(d *Daemon, g *group, cfg *plan.Process) *proc {
 	}
 	p.deadline = newTimer(func() { p.apply(process.Timer{}) })
 	p.logsDue = newTimer(d.pumpStarts)
-	p.stdin.fd = -1
+	p.stdin.fd, p.pidfd = -1, -1
 	return p
 }
 
@@ -86,6 +94,7 @@ func (p *proc) step(ev process.Event, turn process.Turn) {
 	}
 	m, effects := p.m.Step(&p.spec, ev, turn)
 	p.m = m
+	p.changed()
 	for _, e := range effects {
 		p.perform(e)
 	}
@@ -121,7 +130,7 @@ func (p *proc) kill(e process.Kill) {
 	if p.end != nil {
 		return // gone already
 	}
-	if err := spawn.Kill(e.PID, e.Signal, e.Group); err != nil {
+	if err := p.send(e.PID, e.Signal, e.Group); err != nil {
 		// Not from within the step that asked for it.
 		p.d.soon(func() { p.apply(process.SignalFailed{Reason: spawn.Errno(err)}) })
 		return
@@ -129,8 +138,28 @@ func (p *proc) kill(e process.Kill) {
 	if e.Signal != unix.SIGKILL && e.Signal != unix.SIGSTOP && e.Signal != unix.SIGCONT {
 		// A process that was stopped (SIGSTOP, a debugger) would not hear of
 		// it before somebody lets it go on.
-		_ = spawn.Kill(e.PID, unix.SIGCONT, e.Group)
+		_ = p.send(e.PID, unix.SIGCONT, e.Group)
 	}
+}
+
+// send sends a signal to the process, or to its group. A process that is not
+// our child may be gone at any time and its pid be somebody else's, so there
+// the descriptor counts.
+func (p *proc) send(pid int, sig unix.Signal, group bool) error {
+	if p.pidfd < 0 {
+		return spawn.Kill(pid, sig, group)
+	}
+	if group {
+		ended, err := unix.Poll([]unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}, 0)
+		if err != nil || ended > 0 {
+			return nil
+		}
+		return spawn.Kill(pid, sig, true)
+	}
+	if err := unix.PidfdSendSignal(p.pidfd, sig, nil, 0); err != nil && err != unix.ESRCH {
+		return err
+	}
+	return nil
 }
 
 // await calls done now and at every change of the process until it returns

@@ -20,6 +20,7 @@ type earlyExit struct {
 // ending is the end of a process of which the last output is not logged yet.
 type ending struct {
 	status  unix.WaitStatus
+	known   bool // status is; that of a process that ended unseen may not be
 	turn    process.Turn
 	streams int // that are not drained
 }
@@ -49,6 +50,10 @@ func (d *Daemon) ended(exit spawn.Exit, turn process.Turn) {
 	case p != nil:
 		delete(d.children, exit.PID)
 		p.ended(exit.Status, turn)
+	case d.helpers[exit.PID] != nil:
+		done := d.helpers[exit.PID]
+		delete(d.helpers, exit.PID)
+		done(exit.Status)
 	case exit.PID == d.logs.pid:
 		d.logs.ended(exit.Status)
 	case d.inFlight > 0 || d.logs.pid == 0:
@@ -92,9 +97,15 @@ func (d *Daemon) inFlightHelper(pid int) {
 
 // ended has the last output of the process logged, then tells of its end.
 func (p *proc) ended(status unix.WaitStatus, turn process.Turn) {
+	p.endedAs(status, true, turn)
+}
+
+// endedAs is ended for a process whose status may not be known.
+func (p *proc) endedAs(status unix.WaitStatus, known bool, turn process.Turn) {
 	p.d.timers.clear(p.deadline)
 	p.stdin.close()
-	p.end = &ending{status: status, turn: turn}
+	p.d.withdraw(p.mark)
+	p.end = &ending{status: status, known: known, turn: turn}
 	end := p.end
 	patience := drainPatience
 	for _, s := range p.streams() {
@@ -134,5 +145,13 @@ func (p *proc) gone() {
 	// The end is when it was reaped, but nothing is to be started now that
 	// was not to be then, or the other way round.
 	turn.Now, turn.Unix = end.turn.Now, end.turn.Unix
+	stopping, leader, patience := p.m.State == process.Stopping, p.m.PID, p.m.Deadline-turn.Now
+	if stopping && p.cfg.KillAsGroup {
+		p.d.sweep(leader, p.mark, patience)
+	}
+	if !end.known {
+		p.step(process.Lost{Reason: unknownStatus}, turn)
+		return
+	}
 	p.step(process.Ended{Status: end.status}, turn)
 }

@@ -348,7 +348,7 @@ func (p *proc) signal(text string) error {
 		return nil // not there yet, or just gone
 	}
 	p.debugf("sending " + p.cfg.Name + " (pid " + strconv.Itoa(p.m.PID) + ") sig " + unix.SignalName(sig))
-	if err := spawn.Kill(p.m.PID, sig, false); err != nil {
+	if err := p.send(p.m.PID, sig, false); err != nil {
 		p.apply(process.SignalFailed{Reason: spawn.Errno(err)})
 		return rpc.NewFault(rpc.Failed, "cannot signal "+p.cfg.Name+": "+spawn.Errno(err))
 	}

@@ -15,6 +15,7 @@ import (
 	"sup/lib/spawn"
 	"sup/lib/value"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/state"
 )
 
 // spawnJob is a process to be made. The spawner goroutine takes jobs in order.
@@ -34,6 +35,7 @@ type helperJob struct {
 type programJob struct {
 	cfg       *plan.Process
 	environ   []string // of the daemon
+	mark      string
 	serverURL string
 	out, err  int // read ends of the pipes; err is -1 with redirect_stderr
 	listener  bool
@@ -44,6 +46,8 @@ type programJob struct {
 // spawned is what came of a job.
 type spawned struct {
 	pid    int
+	ticks  uint64
+	pidfd  int      // to be deposited, -1 if there is none
 	stdin  int      // our end of the pipe, non-blocking; -1 if there is none
 	stdout *os.File // a listener's protocol, nil otherwise
 	err    error
@@ -113,6 +117,7 @@ func (d *Daemon) submit(p *proc) {
 		job.err = p.err.pipe
 	}
 	p.begin()
+	job.mark = p.mark
 	d.inFlight++
 	job.done = func(r spawned) {
 		d.inFlight--
@@ -134,7 +139,8 @@ func (p *proc) spawned(r spawned) {
 	if p.listener != nil {
 		p.listener.started(r.stdout)
 	}
-	p.run.pid = r.pid
+	p.run.pid, p.ticks = r.pid, r.ticks
+	p.d.deposit(p.mark, r.pidfd)
 	p.apply(process.Spawned{PID: r.pid})
 	d := p.d
 	early := p.early
@@ -150,6 +156,8 @@ func (p *proc) spawned(r spawned) {
 func (p *proc) begin() {
 	p.d.lastRun++
 	p.before, p.run = p.run, run{number: p.d.lastRun}
+	p.mark, p.ticks = state.Mark(p.d.instance, p.apiName(), int64(p.d.lastRun)), 0
+	p.changed()
 	for _, s := range p.streams() {
 		s.announceRun(p.run.number)
 	}
@@ -179,7 +187,7 @@ func runSpawner(ctx context.Context, d *Daemon) {
 				continue
 			}
 			job.program.environ = environ
-			r := spawned{err: err, stdin: -1}
+			r := spawned{err: err, stdin: -1, pidfd: -1}
 			if err == nil {
 				r = job.program.run(s)
 			}
@@ -190,10 +198,10 @@ func runSpawner(ctx context.Context, d *Daemon) {
 
 // run makes the process of a job.
 func (j *programJob) run(s *spawn.Spawner) (r spawned) {
-	r.stdin = -1
+	r.stdin, r.pidfd = -1, -1
 	c, err := j.command()
 	if err != nil {
-		return spawned{stdin: -1, err: err}
+		return spawned{stdin: -1, pidfd: -1, err: err}
 	}
 	var mine, theirs []int
 	defer func() {
@@ -205,9 +213,9 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 	}()
 	fail := func(err error) spawned {
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-			return spawned{stdin: -1, err: errors.New("too many open files to spawn '" + j.cfg.Name + "'")}
+			return spawned{stdin: -1, pidfd: -1, err: errors.New("too many open files to spawn '" + j.cfg.Name + "'")}
 		}
-		return spawned{stdin: -1, err: errors.New("unknown error making dispatchers for '" + j.cfg.Name + "': " + spawn.Errno(err))}
+		return spawned{stdin: -1, pidfd: -1, err: errors.New("unknown error making dispatchers for '" + j.cfg.Name + "': " + spawn.Errno(err))}
 	}
 
 	// Standard input: a pipe of which we keep the other end, or a socket.
@@ -222,13 +230,18 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 			return fail(err)
 		}
-		theirs, mine = append(theirs, fds[0]), append(mine, fds[1])
+		// The program holds both ends of it, so that it does not come to the
+		// end of its input with us.
+		defer unix.Close(fds[0])
+		mine = append(mine, fds[1])
 		if err := unix.SetNonblock(fds[1], true); err != nil {
 			return fail(err)
 		}
-		if c.UID >= 0 {
-			_ = unix.Fchown(fds[0], c.UID, -1)
+		fd, err := openWriteEnd(fds[0], c.UID)
+		if err != nil {
+			return fail(err)
 		}
+		theirs = append(theirs, fd)
 		r.stdin = fds[1]
 	}
 
@@ -240,10 +253,16 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 			return fail(err)
 		}
 		protocol = fds[0]
-		mine, theirs = append(mine, fds[0]), append(theirs, fds[1])
+		mine = append(mine, fds[0])
+		defer unix.Close(fds[1])
 		if err := unix.SetNonblock(protocol, true); err != nil {
 			return fail(err)
 		}
+		fd, err := openWriteEnd(protocol, c.UID)
+		if err != nil {
+			return fail(err)
+		}
+		theirs = append(theirs, fd)
 	} else {
 		fd, err := openWriteEnd(j.out, c.UID)
 		if err != nil {
@@ -263,7 +282,14 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 	}
 
 	r.pid, r.err = s.Start(c)
-	if r.err == nil && protocol >= 0 {
+	if r.err != nil {
+		return r
+	}
+	r.ticks, _, _ = state.Ticks(r.pid)
+	if fd, err := unix.PidfdOpen(r.pid, unix.PIDFD_NONBLOCK); err == nil {
+		r.pidfd = fd
+	}
+	if protocol >= 0 {
 		r.stdout = os.NewFile(uintptr(protocol), j.cfg.Name+" stdout")
 	}
 	return r
@@ -277,7 +303,7 @@ func (j *programJob) command() (*spawn.Command, error) {
 		return nil, err
 	}
 	c := &spawn.Command{
-		Name: cfg.Name, Path: path, Argv: argv, Env: childEnviron(cfg, j.environ, j.serverURL),
+		Name: cfg.Name, Path: path, Argv: argv, Env: childEnviron(cfg, j.environ, j.serverURL, j.mark),
 		Dir: cfg.Directory, Umask: cfg.Umask, UID: -1,
 	}
 	if cfg.UID >= 0 {
@@ -315,7 +341,7 @@ var notForPrograms = []string{
 
 // childEnviron is the environment of a program, lowest first: the daemon's
 // own, what tells the program where it runs, then environment=.
-func childEnviron(cfg *plan.Process, base []string, serverURL string) []string {
+func childEnviron(cfg *plan.Process, base []string, serverURL, mark string) []string {
 	own := slices.DeleteFunc(slices.Clone(base), func(kv string) bool {
 		return slices.ContainsFunc(notForPrograms, func(name string) bool { return strings.HasPrefix(kv, name) })
 	})
@@ -330,5 +356,7 @@ func childEnviron(cfg *plan.Process, base []string, serverURL string) []string {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Environment)) {
 		pairs = append(pairs, [2]string{name, cfg.Environment[name]})
 	}
+	// Last, so that no environment= hides it.
+	pairs = append(pairs, [2]string{state.MarkVar, mark})
 	return spawn.Environ(own, pairs...)
 }

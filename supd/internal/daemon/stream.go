@@ -13,6 +13,7 @@ import (
 	"sup/lib/logwire"
 	"sup/lib/plan"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/state"
 )
 
 type streamState uint8
@@ -46,15 +47,32 @@ type stream struct {
 	parts, captured []byte
 }
 
-// openStreams makes the streams of a process. Logs with a name of our choice
-// are begun at once, named ones when the program starts.
-func (p *proc) openStreams() {
+// makeStreams makes the streams of a process. Nothing is opened yet. With a
+// saved state, names of our choice stay what they were.
+func (p *proc) makeStreams(saved *state.Process) {
 	p.out = p.d.newStream(p, "stdout", &p.cfg.Stdout)
 	if !p.cfg.RedirectStderr {
 		p.err = p.d.newStream(p, "stderr", &p.cfg.Stderr)
 	}
+	if saved == nil {
+		return
+	}
 	for _, s := range p.streams() {
-		if s.settings.Path != "" && s.auto() {
+		name := saved.Stdout
+		if s.channel == "stderr" {
+			name = saved.Stderr
+		}
+		if s.auto() && name != "" {
+			s.settings.Path = name
+		}
+	}
+}
+
+// openAutoLogs begins the logs with a name of our choice; named ones are opened
+// when the program starts.
+func (p *proc) openAutoLogs() {
+	for _, s := range p.streams() {
+		if s.state == streamUnopened && s.settings.Path != "" && s.auto() {
 			s.open()
 		}
 	}

@@ -10,6 +10,8 @@ package state
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,10 +41,11 @@ type Head struct {
 	Generation int `json:"generation"`
 	// Supd is the pid of the daemon that wrote this.
 	Supd int `json:"supd"`
+	// Suplog is the pid of the log process, SuplogTicks when it was started.
+	Suplog      int    `json:"suplog,omitempty"`
+	SuplogTicks uint64 `json:"suplog_ticks,omitempty"`
 	// Runs counts the programs started so far, for their marks.
 	Runs int64 `json:"runs"`
-	// LastStream is the highest number of a stream given so far.
-	LastStream uint32 `json:"last_stream"`
 	// Serial is the serial number of the next event.
 	Serial int64 `json:"serial"`
 }
@@ -111,16 +114,20 @@ type Process struct {
 	StartedMono  time.Duration `json:"started_mono,omitempty"`
 	DeadlineMono time.Duration `json:"deadline_mono,omitempty"`
 
-	Stdout Stream `json:"stdout"`
-	Stderr Stream `json:"stderr"`
+	// Stdout and Stderr are where the logs are whose names were chosen at run
+	// time.
+	Stdout string `json:"stdout,omitempty"`
+	Stderr string `json:"stderr,omitempty"`
+	// Listener is where an event listener stands in its protocol.
+	Listener string `json:"listener,omitempty"`
 }
 
-// Stream is an output stream of a process entry.
-type Stream struct {
-	// ID is its number towards suplog, 0 if there is no such stream.
-	ID uint32 `json:"id,omitempty"`
-	// Path is where its log is, if the name was chosen at run time.
-	Path string `json:"path,omitempty"`
+// InstanceOf is the name of the line of daemons that uses a state directory.
+// It follows from the directory, so that programs are found by their marks
+// also where the state itself is lost.
+func InstanceOf(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return hex.EncodeToString(sum[:6])
 }
 
 // Monotonic is the machine's monotonic clock, which goes on over the death of
@@ -142,8 +149,9 @@ func BootID() string {
 
 // Dir is a state directory that this daemon has to itself.
 type Dir struct {
-	path string
-	lock *os.File
+	path      string
+	lock      *os.File
+	abandoned bool
 }
 
 // LockedError says that another daemon uses the directory.
@@ -182,16 +190,20 @@ func Open(path string) (*Dir, error) {
 		}
 		return nil, fmt.Errorf("cannot lock the state directory %s: %w", path, err)
 	}
-	d := &Dir{path, lock}
+	d := &Dir{path: path, lock: lock, abandoned: lockOwner(lock) > 0}
 	d.sign()
 	return d, nil
 }
+
+// Abandoned tells whether the daemon that had the directory before did not come
+// to an orderly end.
+func (d *Dir) Abandoned() bool { return d.abandoned }
 
 // Inherit takes over a directory that an earlier image of this process has
 // locked, by the descriptor of its lock.
 func Inherit(path string, fd int) *Dir {
 	unix.CloseOnExec(fd)
-	return &Dir{path, os.NewFile(uintptr(fd), "lock")}
+	return &Dir{path: path, lock: os.NewFile(uintptr(fd), "lock"), abandoned: true}
 }
 
 // sign notes who has the lock, for those who find it taken.
@@ -285,14 +297,17 @@ func (d *Dir) Save(s *Snapshot) error {
 		return err
 	}
 	temp := d.file() + ".new"
-	fd, err := unix.Open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot write the state in %s: %w", d.path, err)
+	}
+	fd, err := unix.Open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return fmt.Errorf("cannot write the state in %s: %w", d.path, err)
 	}
 	f := os.NewFile(uintptr(fd), temp)
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, d.file())
+		err = replace(temp, d.file())
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write the state in %s: %w", d.path, err)
@@ -300,9 +315,22 @@ func (d *Dir) Save(s *Snapshot) error {
 	return nil
 }
 
+// replace renames a file to another's name. Where that exists the two are
+// exchanged, and what was there is removed: a plain rename over a file makes
+// some file systems (ext4) write the new one to the disk at once, which may
+// take seconds when the disk is busy, and is of no use to us.
+func replace(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+	if err != nil {
+		return os.Rename(from, to)
+	}
+	return os.Remove(from)
+}
+
 // Forget removes the state after an orderly end. The lock stays: it is never
 // unlinked, since somebody may be waiting for it.
 func (d *Dir) Forget() error {
+	_ = d.lock.Truncate(0)
 	err := os.Remove(d.file())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

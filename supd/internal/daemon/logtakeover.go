@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/logwire"
+	"sup/supd/internal/activity"
+	"sup/supd/internal/state"
+)
+
+// handshakePatience is how long the suplog of a daemon before has to answer.
+const handshakePatience = 2 * time.Second
+
+// served is what the suplog of a daemon before hands over.
+type served struct {
+	pid     int
+	streams []*logwire.Message
+	held    []*logwire.Message
+	later   []*logwire.Message // what came in between
+	err     error
+}
+
+// takeOver goes on with the log process of a daemon before, if it lives, and
+// starts one otherwise. It is called before the loop runs, and may wait. pid
+// and ticks are those of the log process, 0 if they are not known.
+func (l *logPlane) takeOver(pid int, ticks uint64) {
+	l.held = map[string]int{}
+	conn, err := logwire.Dial(l.d.opts.StateDir.Socket())
+	if err != nil {
+		l.start()
+		return
+	}
+	answers := make(chan served, 1)
+	go func() { answers <- handshake(conn) }()
+	var s served
+	select {
+	case s = <-answers:
+	case <-time.After(handshakePatience):
+		s.err = errors.New("it does not answer")
+	}
+	if s.err != nil {
+		// One that hangs must not write to the logs beside a new one. What it
+		// has not written yet is in pipes that the programs hold open.
+		l.d.log.Print(activity.Warn, fmt.Sprintf("cannot go on with the suplog of the daemon before: %v; starting another one", s.err))
+		if pidfd, err := state.Verify(pid, ticks); err == nil {
+			_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+			unix.Close(pidfd)
+		}
+		conn.Close()
+		l.start()
+		return
+	}
+	l.greeted, l.pid, l.ticks = true, s.pid, ticks
+	l.foreign = !isOurChild(s.pid)
+	l.attach(conn)
+	for _, m := range s.held {
+		if len(m.FDs) > 0 {
+			l.held[m.Text] = m.FDs[0]
+			closeAll(m.FDs[1:])
+		}
+	}
+	for _, m := range s.streams {
+		l.reclaim(m)
+	}
+	for _, m := range s.later {
+		l.d.soon(func() { l.heard(m) })
+	}
+}
+
+// reclaim gives a stream back to the process entry that it belongs to.
+func (l *logPlane) reclaim(m *logwire.Message) {
+	l.lastID = max(l.lastID, m.Stream)
+	for id, s := range l.streams {
+		if s.settings.Name != m.Settings.Name || s.state != streamUnopened || len(m.FDs) == 0 {
+			continue
+		}
+		delete(l.streams, id)
+		s.id, s.state = m.Stream, streamOpen
+		s.pipe, s.kept = m.FDs[0], m.FDs[1:]
+		if s.auto() {
+			s.settings.Path = m.Settings.Path
+		}
+		l.streams[s.id] = s
+		return
+	}
+	closeAll(m.FDs)
+	l.ask(logwire.Message{Kind: logwire.Close, Stream: m.Stream}, func(*logwire.Message) {})
+}
+
+// handshake asks suplog what it serves.
+func handshake(conn *logwire.Conn) served {
+	var s served
+	hello := logwire.Message{Kind: logwire.Hello, N: logwire.Version, PID: int32(os.Getpid())}
+	if s.err = conn.Send(&hello); s.err != nil {
+		return s
+	}
+	greeted, streams, held := false, 0, 0
+	for !greeted || len(s.streams) < streams || len(s.held) < held {
+		m := new(logwire.Message)
+		if s.err = conn.Receive(m); s.err != nil {
+			return s
+		}
+		m.Data = slices.Clone(m.Data)
+		switch m.Kind {
+		case logwire.Hello:
+			greeted, streams, held, s.pid = true, int(m.Count), int(m.Held), int(m.PID)
+		case logwire.Serving:
+			s.streams = append(s.streams, m)
+		case logwire.Held:
+			s.held = append(s.held, m)
+		default:
+			s.later = append(s.later, m)
+		}
+	}
+	return s
+}

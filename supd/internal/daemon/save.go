@@ -1,0 +1,152 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/event"
+	"sup/lib/logwire"
+	"sup/lib/process"
+	"sup/supd/internal/activity"
+	"sup/supd/internal/state"
+)
+
+// What is saved, so that a supd after us can take over: each process entry
+// keeps its part as it stands in the file, and makes it anew when something
+// about it has changed.
+
+// changed notes that the saved state is out of date.
+func (p *proc) changed() {
+	p.saved = nil
+	p.d.dirty = true
+}
+
+// flush has the state saved if something has changed in this turn of the loop.
+// Nothing waits for that, since a disk may be slow: a process whose start was
+// not written down any more is found by its mark.
+func (d *Daemon) flush() {
+	if d.dirty && d.opts.StateDir != nil {
+		d.saves.put(d.snapshot())
+	}
+	d.dirty = false
+}
+
+// runSaver writes states, the latest when there are several, until ctx is done
+// and the last one is written.
+func runSaver(ctx context.Context, d *Daemon, done chan<- struct{}) {
+	defer close(done)
+	for {
+		snapshots, ok := d.saves.take(ctx)
+		if !ok {
+			return
+		}
+		err := d.opts.StateDir.Save(snapshots[len(snapshots)-1])
+		d.post(func() { d.saveFailed(err) })
+	}
+}
+
+// snapshot is the whole state as it is to be written. What it holds is never
+// changed afterwards.
+func (d *Daemon) snapshot() *state.Snapshot {
+	s := &state.Snapshot{Head: state.Head{
+		Version: state.Version, BootID: d.bootID, Instance: d.instance, Generation: d.generation,
+		Supd: os.Getpid(), Runs: int64(d.lastRun), Serial: d.events.hub.Serial(),
+		Suplog: d.logs.pid, SuplogTicks: d.logs.ticks,
+	}}
+	for _, g := range d.order {
+		if g.saved == nil {
+			g.saved, _ = json.Marshal(g.cfg)
+		}
+		s.Groups = append(s.Groups, g.saved)
+	}
+	s.Processes = make([][]byte, 0, len(d.listing))
+	for _, p := range d.listing {
+		if p.saved == nil {
+			p.saved, _ = json.Marshal(p.stateNow())
+		}
+		s.Processes = append(s.Processes, p.saved)
+	}
+	return s
+}
+
+// stateNow is the part of a process entry.
+func (p *proc) stateNow() state.Process {
+	s := state.Process{
+		Group: p.group.name(), Name: p.cfg.Name,
+		State: int(p.m.State), PID: p.m.PID, Failures: p.m.Failures,
+		Started: p.m.Started, Ended: p.m.Ended, ExitStatus: p.m.ExitStatus, SpawnErr: p.m.SpawnErr,
+	}
+	s.Mark = p.mark
+	if p.m.PID != 0 {
+		s.Ticks = p.ticks
+	}
+	if p.m.Started != 0 {
+		s.StartedMono = p.d.toMonotonic(p.m.StartedAt)
+	}
+	if p.m.Deadline != 0 {
+		s.DeadlineMono = p.d.toMonotonic(p.m.Deadline)
+	}
+	if p.out.auto() {
+		s.Stdout = p.out.settings.Path
+	}
+	if p.err != nil && p.err.auto() {
+		s.Stderr = p.err.settings.Path
+	}
+	if p.listener != nil && p.m.State == process.Running {
+		s.Listener = p.group.pool.ListenerState(p.cfg.Name).String()
+	}
+	return s
+}
+
+// The loop counts time from its own beginning; what is saved is in the time of
+// the machine.
+func (d *Daemon) toMonotonic(at time.Duration) time.Duration { return at + d.monotonic }
+
+func (d *Daemon) fromMonotonic(at time.Duration) time.Duration { return at - d.monotonic }
+
+// deposit leaves a descriptor of a process with suplog, so that a supd after
+// us can learn how it ended. writeWire closes it when it is sent.
+func (d *Daemon) deposit(mark string, pidfd int) {
+	if pidfd < 0 {
+		return
+	}
+	if d.logs.conn == nil {
+		unix.Close(pidfd)
+		return
+	}
+	d.logs.send(logwire.Message{Kind: logwire.Hold, Text: mark, FDs: []int{pidfd}})
+}
+
+// withdraw gives the descriptor up.
+func (d *Daemon) withdraw(mark string) {
+	d.logs.send(logwire.Message{Kind: logwire.Hold, Text: mark})
+}
+
+// redeposit gives a new suplog what the one before had in deposit.
+func (d *Daemon) redeposit() {
+	for pid, p := range d.children {
+		if pidfd, err := state.Verify(pid, p.ticks); err == nil {
+			d.deposit(p.mark, pidfd)
+		}
+	}
+	for pid, p := range d.adopted {
+		if pidfd, err := state.Verify(pid, p.ticks); err == nil {
+			d.deposit(p.mark, pidfd)
+		}
+	}
+}
+
+// saveFailed is told once per series of failures.
+func (d *Daemon) saveFailed(err error) {
+	if err != nil && !d.saveBroken {
+		d.log.Print(activity.Error, err.Error()+"; a supd after this one could not take over")
+	}
+	d.saveBroken = err != nil
+}
+
+// listenerState finds the protocol state by its name.
+func listenerReady(name string) bool { return name == event.Ready.String() }

@@ -1,0 +1,316 @@
+package daemon
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/plan"
+	"sup/lib/process"
+	"sup/supd/internal/activity"
+	"sup/supd/internal/fcgi"
+	"sup/supd/internal/state"
+)
+
+// Takeover: what a supd does that finds programs of one before it. They were
+// killed neither with their daemon nor by their pipes, see stream.go; now their
+// process entries get a machine, a way to signal them and a way to hear of
+// their end again.
+
+// unknownStatus stands where the status of a process would that ended while
+// nobody looked.
+const unknownStatus = "exit status unknown (supervisor was down)"
+
+// resumeFrom takes over what an earlier daemon has left, and reports whether
+// there was anything.
+func (d *Daemon) resumeFrom(saved *state.State) bool {
+	if d.opts.StateDir == nil {
+		return false
+	}
+	if saved == nil && !d.opts.StateDir.Abandoned() {
+		return false
+	}
+	living := state.FindLiving(d.instance)
+	if saved == nil {
+		if len(living) == 0 {
+			return false
+		}
+		saved = d.stateFromMarks(living)
+	}
+	d.generation = saved.Generation + 1
+	d.lastRun = int32(saved.Runs)
+	d.events.hub.Resume(saved.Serial)
+
+	byName := map[[2]string]*state.Process{}
+	for i := range saved.Processes {
+		s := &saved.Processes[i]
+		byName[[2]string{s.Group, s.Name}] = s
+	}
+	for _, raw := range saved.Groups {
+		cfg := new(plan.Group)
+		if err := json.Unmarshal(raw, cfg); err != nil {
+			d.log.Print(activity.Error, "cannot use a group of the state: "+err.Error())
+			continue
+		}
+		d.addGroupAs(cfg, byName)
+	}
+	d.logs.takeOver(saved.Suplog, saved.SuplogTicks)
+	kept := 0
+	for _, p := range d.listing {
+		s := byName[[2]string{p.group.name(), p.cfg.Name}]
+		if s == nil {
+			continue
+		}
+		l, alive := living[p.apiName()]
+		if p.resume(s, l, alive) {
+			kept++
+		}
+	}
+	d.dirty = true
+	d.log.Print(activity.Info, fmt.Sprintf("took over from supd with pid %d: %d programs run on", saved.Supd, kept))
+	d.kept = kept
+	return true
+}
+
+// stateFromMarks makes do without a state: the groups are those of the plan,
+// and what carries a mark of ours runs.
+func (d *Daemon) stateFromMarks(living map[string]state.Living) *state.State {
+	s := &state.State{}
+	for _, l := range living {
+		s.Runs = max(s.Runs, l.Run)
+	}
+	for i := range d.plan.Groups {
+		g := &d.plan.Groups[i]
+		raw, err := json.Marshal(g)
+		if err != nil {
+			continue
+		}
+		s.Groups = append(s.Groups, raw)
+		for k := range g.Processes {
+			c := &g.Processes[k]
+			name := g.Name + ":" + c.Name
+			if g.Name == c.Name {
+				name = c.Name
+			}
+			sp := state.Process{Group: g.Name, Name: c.Name}
+			if l, ok := living[name]; ok {
+				began := state.StartTime(l.Ticks)
+				sp.State, sp.PID, sp.Mark, sp.Ticks = int(process.Running), l.PID, l.Mark, l.Ticks
+				sp.Started, sp.StartedMono = began.Unix(), state.Monotonic()-time.Since(began)
+			}
+			s.Processes = append(s.Processes, sp)
+		}
+	}
+	return s
+}
+
+// resume gives a process entry the state that was saved of it, and reports
+// whether its process runs on. A living process whose start was not written
+// down any more counts for more than what was.
+func (p *proc) resume(s *state.Process, l state.Living, alive bool) bool {
+	d := p.d
+	p.m = process.Machine{
+		State: process.State(s.State), PID: s.PID, Failures: s.Failures,
+		Started: s.Started, Ended: s.Ended, ExitStatus: s.ExitStatus, SpawnErr: s.SpawnErr,
+	}
+	if s.StartedMono != 0 {
+		p.m.StartedAt = d.fromMonotonic(s.StartedMono)
+	}
+	p.mark, p.ticks = s.Mark, s.Ticks
+	p.changed()
+
+	_, written, _ := state.ParseMark(s.Mark)
+	underWay := p.m.PID == 0 && (p.m.State == process.Starting || p.m.State == process.Stopping)
+	switch {
+	case alive && (l.Run > written || l.Run == written && underWay):
+		p.resumeUnwritten(l)
+		return true
+	case p.m.PID != 0:
+		p.resumeDeadline(s)
+		return p.adopt(s.Listener)
+	case p.m.State == process.Starting:
+		// It was asked for, and never made.
+		p.m.State = process.Stopped
+		d.soon(func() { p.apply(process.Start{}) })
+	case p.m.State == process.Stopping:
+		p.m.State = process.Stopped
+	case p.m.State == process.Stopped && p.m.Started == 0 && p.cfg.AutoStart:
+		d.soon(func() { d.autostart([]*group{p.group}) })
+	}
+	p.resumeDeadline(s)
+	p.openAutoLogs()
+	return false
+}
+
+func (p *proc) resumeDeadline(s *state.Process) {
+	if s.DeadlineMono == 0 {
+		return
+	}
+	// Zero would mean none.
+	p.m.Deadline = max(p.d.fromMonotonic(s.DeadlineMono), 1)
+	p.d.timers.set(p.deadline, p.m.Deadline)
+}
+
+// resumeUnwritten goes on with a process that was made when nobody could write
+// it down any more: its entry hears of it as it would have from the spawner.
+func (p *proc) resumeUnwritten(l state.Living) {
+	p.m.State, p.m.PID, p.m.Deadline = process.Starting, 0, 0
+	p.m.SpawnErr, p.m.ExitStatus = "", 0
+	p.m.Started = state.StartTime(l.Ticks).Unix()
+	p.mark, p.ticks = l.Mark, l.Ticks
+	p.d.soon(func() {
+		p.apply(process.Spawned{PID: l.PID})
+		p.adopt("")
+	})
+}
+
+// adopt makes the process of an entry ours again, if it still is what it was.
+func (p *proc) adopt(listenerState string) bool {
+	d, pid := p.d, p.m.PID
+	p.run = run{number: p.runNumber(), pid: pid}
+	pidfd, err := state.Verify(pid, p.ticks)
+	if err != nil {
+		// Gone, and perhaps somebody else has its pid by now. suplog may have
+		// a descriptor of it.
+		held, ok := d.logs.held[p.mark]
+		delete(d.logs.held, p.mark)
+		go func() {
+			status, known := unix.WaitStatus(0), false
+			if ok {
+				status, known = state.ExitStatus(held, pid)
+				unix.Close(held)
+			}
+			d.post(func() { p.endedAs(status, known, d.turn()) })
+		}()
+		p.end = &ending{} // nothing is to be signalled
+		return false
+	}
+	p.adoptStdin(pidfd)
+	p.adoptOutput()
+	if p.listener != nil {
+		p.adoptListener(listenerState)
+	}
+	if isOurChild(pid) {
+		// Still our child, after an upgrade in place.
+		unix.Close(pidfd)
+		d.children[pid] = p
+		return true
+	}
+	p.pidfd = pidfd
+	d.adopted[pid] = p
+	d.watch(p, pid, pidfd)
+	return true
+}
+
+// runNumber is the number in a process's mark.
+func (p *proc) runNumber() int32 {
+	_, n, _ := state.ParseMark(p.mark)
+	return int32(n)
+}
+
+// watch reports the end of a process that is not our child.
+func (d *Daemon) watch(p *proc, pid, pidfd int) {
+	file := os.NewFile(uintptr(pidfd), "pidfd")
+	go func() {
+		defer file.Close()
+		raw, err := file.SyscallConn()
+		if err != nil {
+			return
+		}
+		_ = raw.Read(func(fd uintptr) bool {
+			n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			return n > 0
+		})
+		status, known := state.ExitStatus(pidfd, pid)
+		ended := make(chan struct{})
+		d.post(func() {
+			defer close(ended)
+			if d.adopted[pid] == p {
+				delete(d.adopted, pid)
+				p.pidfd = -1
+				p.endedAs(status, known, d.turn())
+			}
+		})
+		select {
+		case <-ended:
+		case <-d.done:
+		}
+	}()
+}
+
+// adoptStdin opens our end of the process's standard input anew, or the socket
+// of a FastCGI program.
+func (p *proc) adoptStdin(pidfd int) {
+	if g := p.group; g.socket != nil {
+		g.socket.Use()
+		p.usesSocket = true
+		if g.socket.FD() < 0 {
+			if fd, err := fcgi.Fetch(pidfd); err == nil && g.socket.Adopt(fd) != nil {
+				unix.Close(fd)
+			}
+		}
+		return
+	}
+	if fd, err := openPipeOf(p.m.PID, 0, unix.O_WRONLY); err == nil {
+		p.stdin.attach(fd)
+	}
+}
+
+// openPipeOf opens a descriptor of another process anew, if it is a pipe.
+func openPipeOf(pid, n, how int) (int, error) {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd/"+strconv.Itoa(n), how|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		unix.Close(fd)
+		return -1, unix.EINVAL
+	}
+	return fd, nil
+}
+
+// adoptOutput finds the pipes of a process whose streams no suplog has handed
+// back: the process itself holds them open.
+func (p *proc) adoptOutput() {
+	for i, s := range p.streams() {
+		if s.pipe < 0 && (p.listener == nil || i > 0) {
+			if fd, err := openPipeOf(p.m.PID, i+1, unix.O_RDONLY); err == nil {
+				s.pipe = fd
+			}
+		}
+		if s.state == streamUnopened {
+			s.open()
+		}
+		s.announceRun(p.run.number)
+	}
+}
+
+// adoptListener goes on with the conversation of an event listener that waited
+// for an event. One that was in the middle of one is started anew: the event
+// went with the daemon before.
+func (p *proc) adoptListener(was string) {
+	d := p.d
+	pool := p.group.pool
+	d.events.do(pool.Process(p.cfg.Name, p.m.State.String()))
+	fd, err := openPipeOf(p.m.PID, 1, unix.O_RDONLY)
+	if err == nil {
+		p.listener.started(os.NewFile(uintptr(fd), p.cfg.Name+" stdout"))
+	}
+	if err != nil || p.m.State == process.Running && !listenerReady(was) {
+		pid := p.m.PID
+		d.soon(func() { p.kill(process.Kill{PID: pid, Signal: p.spec.StopSignal}) })
+		return
+	}
+	if listenerReady(was) {
+		d.events.do(pool.Output(p.cfg.Name, []byte("READY\n")))
+	}
+}
+
+// isOurChild tells whether a process is our child, as it is after an upgrade in
+// place, but not after a takeover.
+func isOurChild(pid int) bool { return state.Parent(pid) == os.Getpid() }
