@@ -146,7 +146,10 @@ func (d *daemon) receive(conn *logwire.Conn) {
 		s := d.streams[m.Stream]
 		switch m.Kind {
 		case logwire.Hello:
-			d.hello <- m
+			select {
+			case d.hello <- m:
+			default:
+			}
 		case logwire.Data:
 			s.data.Write(m.Data)
 			s.pids[m.PID] += len(m.Data)
