@@ -249,13 +249,14 @@ func (s *start) supervise() int {
 		cleanAutoLogs(&p.Daemon)
 	}
 	s.announcePid()
+	var ready func()
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
 		Signals: s.signals, Suplog: s.suplog,
-		StateDir: s.state, Saved: s.saved,
+		StateDir: s.state, Saved: s.saved, Ready: func() { ready() },
 	})
 	s.daemon = d
-	s.servers.Serve(d, s.log)
+	ready = func() { s.servers.Serve(d, s.log) }
 	status := d.Run(context.Background())
 
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)

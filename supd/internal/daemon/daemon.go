@@ -61,7 +61,8 @@ type Options struct {
 	// none that can be used.
 	Saved *state.State
 	// Ready, if set, is called once by the loop when every process that is
-	// due at start has been asked to start.
+	// due at start has been made, or could not be. A client that is answered
+	// from then on sees no process that has yet to get its pid.
 	Ready func()
 }
 
@@ -157,9 +158,7 @@ func (d *Daemon) Run(ctx context.Context) int {
 		d.logs.start()
 		d.begin()
 	}
-	if d.opts.Ready != nil {
-		d.opts.Ready()
-	}
+	d.awaitReady()
 
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -187,6 +186,43 @@ func (d *Daemon) Run(ctx context.Context) int {
 		d.forget(saved)
 	}
 	return d.status
+}
+
+// awaitReady calls Ready when the first starts are through, or when they take
+// too long.
+func (d *Daemon) awaitReady() {
+	if d.opts.Ready == nil {
+		return
+	}
+	const patience = time.Second
+	var late *timer
+	called := false
+	ready := func() {
+		if !called {
+			called = true
+			d.timers.clear(late)
+			d.opts.Ready()
+		}
+	}
+	late = d.after(patience, ready)
+	left := 1
+	for _, p := range d.listing {
+		left++
+		p.await(func() bool {
+			if p.m.State == process.Starting && p.m.PID == 0 {
+				return false
+			}
+			if left--; left == 0 {
+				ready()
+			}
+			return true
+		})
+	}
+	d.soon(func() {
+		if left--; left == 0 {
+			ready()
+		}
+	})
 }
 
 // settle runs what was left to be done after the message before.

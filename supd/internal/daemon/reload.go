@@ -3,8 +3,10 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"sup/lib/plan"
+	"sup/lib/process"
 	"sup/lib/rpc"
 	"sup/supd/internal/activity"
 	"sup/supd/internal/fcgi"
@@ -52,26 +54,46 @@ func (d *Daemon) AddGroup(ctx context.Context, name string) error {
 	if err := d.probe(ctx, name); err != nil {
 		return err
 	}
-	var fault error
-	err := d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault != nil {
-			return
-		}
-		for i := range d.plan.Groups {
-			cfg := &d.plan.Groups[i]
-			if cfg.Name != name {
-				continue
-			}
-			if !d.addGroup(cfg) {
-				fault = rpc.NewFault(rpc.AlreadyAdded, name)
-				return
-			}
-			d.autostart([]*group{d.groups[name]})
-			return
-		}
-		fault = d.badName()
+	_, err := call(ctx, d, func(reply func(struct{}, error)) {
+		d.activate(name, func(err error) { reply(struct{}{}, err) })
 	})
-	return cmp.Or(err, fault)
+	return err
+}
+
+// activate adds a group and answers when what is to be started of it is there.
+func (d *Daemon) activate(name string, done func(error)) {
+	if err := d.shuttingDown(); err != nil {
+		done(err)
+		return
+	}
+	at := slices.IndexFunc(d.plan.Groups, func(g plan.Group) bool { return g.Name == name })
+	if at < 0 {
+		done(d.badName())
+		return
+	}
+	if !d.addGroup(&d.plan.Groups[at]) {
+		done(rpc.NewFault(rpc.AlreadyAdded, name))
+		return
+	}
+	g := d.groups[name]
+	d.autostart([]*group{g})
+	left := 1
+	finish := func() {
+		if left--; left == 0 {
+			done(nil)
+		}
+	}
+	for _, p := range g.procs {
+		left++
+		p.await(func() bool {
+			if p.m.State == process.Starting && p.m.PID == 0 {
+				return false
+			}
+			finish()
+			return true
+		})
+	}
+	finish()
 }
 
 // probe finds out whether the socket of a group that is to be added can be
