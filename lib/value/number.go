@@ -10,11 +10,28 @@ import (
 // ParseInt reads a decimal integer: an optional sign, digits of any script
 // with single underscores between them, white space around.
 func ParseInt(s string) (int64, error) {
+	if n, ok := plainInt(s); ok {
+		return n, nil
+	}
 	digits, neg, err := asciiDigits(s)
 	if err != nil || strings.HasPrefix(digits, "_") {
 		return 0, newError(BadInteger, s, "")
 	}
 	return parseDigits(BadInteger, s, digits, neg, 10)
+}
+
+// plainInt reads the usual case: a few ASCII digits.
+func plainInt(s string) (n int64, ok bool) {
+	if s == "" || len(s) > 18 {
+		return 0, false
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, true
 }
 
 // FormatInt writes n as ParseInt reads it.
@@ -132,8 +149,6 @@ func asciiDigits(s string) (digits string, neg bool, err error) {
 			if !ok {
 				return "", false, errNumber
 			}
-			// A sign in another script is none, but white space may
-			// surround it only outside.
 			return t, neg, nil
 		}
 	}

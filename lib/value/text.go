@@ -24,7 +24,7 @@ func Fields(s string) []string { return strings.FieldsFunc(s, IsSpace) }
 // Lower is the lower case of s. Beyond [strings.ToLower] it knows the two
 // characters whose lower case depends on more than themselves.
 func Lower(s string) string {
-	if !strings.ContainsAny(s, "\u0130\u03a3") {
+	if isASCII(s) || !strings.ContainsAny(s, "\u0130\u03a3") {
 		return strings.ToLower(s)
 	}
 	var b strings.Builder
@@ -82,10 +82,17 @@ var expanding = strings.NewReplacer("ß", "SS", "\ufb00", "FF", "\ufb01", "FI", 
 // several, it knows those that give ASCII letters, since only these can make
 // up a name of ours.
 func Upper(s string) string {
+	if isASCII(s) {
+		return strings.ToUpper(s)
+	}
+	return strings.ToUpper(expanding.Replace(s))
+}
+
+func isASCII(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= utf8.RuneSelf {
-			return strings.ToUpper(expanding.Replace(s))
+			return false
 		}
 	}
-	return strings.ToUpper(s)
+	return true
 }
