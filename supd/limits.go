@@ -21,6 +21,7 @@ func dropPrivileges(cfg *plan.Daemon) (string, error) {
 		if os.Geteuid() == cfg.UID {
 			return "", nil
 		}
+		//lint:ignore ST1005 Supervisor's words
 		return "", errors.New("Can't drop privilege as nonroot user")
 	}
 	if cfg.UID != 0 {
@@ -49,6 +50,7 @@ func raiseLimits(cfg *plan.Daemon) (lines []string, err error) {
 			continue
 		}
 		if _, err := spawn.RaiseLimit(l.resource, uint64(l.want), lim.Cur); err != nil {
+			//lint:ignore ST1005 Supervisor's words
 			return lines, fmt.Errorf("The minimum number of %s required to run this process is %d as per the %q setting, but only %d are allowed: %w; "+
 				"hint: lower %s= or raise the limit (ulimit, LimitNOFILE=, LimitNPROC=)",
 				map[string]string{"minfds": "file descriptors", "minprocs": "processes"}[l.key], l.want, l.key, lim.Max, err, l.key)
