@@ -30,8 +30,10 @@ build: ## build the five tools into bin/ (static, without paths of this machine)
 run: build ## build and run supd on a demo configuration in a temporary directory
 	./bin/supd --demo
 
+TESTFLAGS ?=
 test: build ## run every test with the race detector
-	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && $(GO) test -race ./...); done
+	@bad=; for m in $(MODULES); do (cd $$m && $(GO) test -race $(TESTFLAGS) ./...) || bad="$$bad $$m"; done; \
+	  test -z "$$bad" || { echo "tests have failed in:$$bad" >&2; exit 1; }
 
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME each
