@@ -135,6 +135,10 @@ func init() {
 			{"update GROUP...", "do so for some groups only"},
 			{"update all", "the same as update"},
 		}},
+		{name: "upgrade", noArguments: true, check: true, run: upgrade, help: [][2]string{
+			{"upgrade", "replace the daemon, in place, by the program that lies at its path;"},
+			{"", "programs run on, and no connection is refused"},
+		}},
 		{name: "version", noArguments: true, check: true, run: version, help: [][2]string{
 			{"version", "print the version of the daemon"},
 		}},

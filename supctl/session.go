@@ -43,6 +43,8 @@ type session struct {
 	// editor is nil if standard input or output is no terminal.
 	editor  *cli.Editor
 	colours bool
+	// ask asks for credentials.
+	ask func(ctx context.Context, prompt string, hidden bool) (string, error)
 
 	interrupts *interrupts
 
@@ -77,17 +79,8 @@ func run(argv []string, streams cli.Streams) int {
 	if err != nil {
 		return cli.UsageError(streams.Err, argv[0], err)
 	}
-	s := &session{
-		settings:   *settings,
-		in:         cli.NewInput(streams.In),
-		out:        &lockedWriter{w: streams.Out},
-		err:        streams.Err,
-		colours:    cli.Colours(streams.Out),
-		interrupts: newInterrupts(),
-	}
-	if s.interactive {
-		s.useTerminal(streams)
-	}
+	s := newSession(settings, streams)
+	defer s.disconnect()
 	if len(s.words) > 0 {
 		quit := s.perform(context.Background(), strings.Join(s.words, " "))
 		if quit || !s.interactive {
@@ -96,6 +89,22 @@ func run(argv []string, streams cli.Streams) int {
 	}
 	s.shell()
 	return 0
+}
+
+func newSession(settings *settings, streams cli.Streams) *session {
+	s := &session{
+		settings:   *settings,
+		in:         cli.NewInput(streams.In),
+		out:        &lockedWriter{w: streams.Out},
+		err:        streams.Err,
+		colours:    cli.Colours(streams.Out),
+		interrupts: newInterrupts(),
+	}
+	s.ask = s.askUser
+	if s.interactive {
+		s.useTerminal(streams)
+	}
+	return s
 }
 
 // printf prints a line.

@@ -58,11 +58,11 @@ func (s *session) readLine(ctx context.Context, prompt string, remember bool) (s
 
 // login asks for credentials, which are kept for the session.
 func (s *session) login(ctx context.Context) error {
-	username, err := s.readLine(ctx, "Username:", false)
+	username, err := s.ask(ctx, "Username:", false)
 	if err != nil {
 		return err
 	}
-	password, err := s.readPassword(ctx, "Password:")
+	password, err := s.ask(ctx, "Password:", true)
 	if err != nil {
 		return err
 	}
@@ -72,9 +72,13 @@ func (s *session) login(ctx context.Context) error {
 	return nil
 }
 
-// readPassword reads a line without showing it, from the terminal if the
-// process has one at all.
-func (s *session) readPassword(ctx context.Context, prompt string) (string, error) {
+// askUser asks for a name, or, hidden, for a password, which is not shown
+// while it is typed: it is read from the terminal, if the process has one at
+// all.
+func (s *session) askUser(ctx context.Context, prompt string, hidden bool) (string, error) {
+	if !hidden {
+		return s.readLine(ctx, prompt, false)
+	}
 	if s.editor != nil {
 		return s.editor.ReadPassword(ctx, prompt)
 	}

@@ -14,6 +14,9 @@ import (
 // is read. What is longer is taken in pieces.
 const longestLine = 1 << 20
 
+// nothing is an offset for a file that has none of the lines.
+const nothing = -1
+
 // find returns the parts of the log at path, and of its backups, from which on
 // the lines of a query are to be found, the oldest first. The last part is
 // always of path itself. Files are read from their end, so that the answer is
@@ -36,6 +39,9 @@ func find(path string, q query) ([]logfile.Span, error) {
 			}
 			continue // gone, or renamed by a rotation
 		}
+		if offset == nothing {
+			break
+		}
 		spans = append(spans, logfile.Span{Path: files[i], Offset: offset})
 		if left == 0 {
 			break
@@ -48,7 +54,8 @@ func find(path string, q query) ([]logfile.Span, error) {
 
 // findIn returns where in one file the lines of a query begin, and how many
 // lines more are to be found in older files: 0 for none, allLines for as many
-// as there are.
+// as there are. The offset is nothing if a backup has none of them and older
+// ones cannot have any.
 func findIn(path string, q query) (offset int64, left int, err error) {
 	if q.lines == allLines && q.since.IsZero() {
 		_, err := os.Stat(path)
@@ -148,28 +155,33 @@ func linesBackward(f io.ReaderAt, size int64, visit func(at int64, line []byte) 
 // findPacked is findIn for a compressed file.
 func findPacked(path string, f io.Reader, q query) (offset int64, left int, err error) {
 	if info, err := os.Stat(path); err == nil && info.ModTime().Before(q.since) {
-		return 0, 0, io.EOF
+		return nothing, 0, nil
 	}
-	total, first := 0, int64(0)
-	old := false
+	total, first, old := 0, int64(0), false
 	pass := filter{query: q}
 	err = linesForward(f, func(at int64, line []byte) bool {
-		if pass.pass(line) {
+		fits := pass.pass(line)
+		switch {
+		case pass.old:
+			// What stands before it is older still.
+			total, old = 0, true
+		case fits:
 			if total == 0 {
 				first = at
 			}
 			total++
 		}
-		old = old || pass.old
 		return true
 	})
 	switch {
 	case err != nil:
 		return 0, q.lines, err
-	case q.lines == allLines && !old:
-		return 0, allLines, nil
-	case q.lines == allLines || old && total <= q.lines:
+	case old && total == 0:
+		return nothing, 0, nil
+	case old && (q.lines == allLines || total <= q.lines):
 		return first, 0, nil
+	case q.lines == allLines:
+		return 0, allLines, nil
 	case total < q.lines:
 		return 0, q.lines - total, nil
 	}
@@ -182,7 +194,7 @@ func findPacked(path string, f io.Reader, q query) (offset int64, left int, err 
 	skip := total - q.lines
 	pass = filter{query: q}
 	err = linesForward(again, func(at int64, line []byte) bool {
-		if !pass.pass(line) {
+		if !pass.pass(line) || at < first {
 			return true
 		}
 		offset = at
