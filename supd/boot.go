@@ -32,6 +32,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 2 && args[1] == demoFlag {
 		return demo(args[0], stdout, stderr)
 	}
+	if len(args) > 1 && args[len(args)-1] == daemon.CheckFlag {
+		return checkUpgrade(args[:len(args)-1], stdout, stderr)
+	}
 	parsed, err := plan.ParseDaemonArgs(args[1:])
 	if err != nil {
 		return usageError(stderr, prog, err)
@@ -51,20 +54,31 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return usageError(stderr, prog, err)
 	}
+	upgraded := inheritance()
 	closeOnExec()
 	toBe, detached := daemonToBe()
-	if !p.Daemon.NoDaemon && !detached {
+	if !p.Daemon.NoDaemon && !detached && upgraded == nil {
 		return launch(args, stderr)
 	}
-	return boot(&start{prog: prog, plan: p, load: load, detacher: toBe, stdout: stdout, stderr: stderr})
+	self, err := os.Executable()
+	if err != nil {
+		return usageError(stderr, prog, fmt.Errorf("cannot find supd's own file: %w", err))
+	}
+	return boot(&start{
+		prog: prog, self: self, args: args, plan: p, load: load, detacher: toBe, upgraded: upgraded,
+		stdout: stdout, stderr: stderr,
+	})
 }
 
 // start is what the steps of starting up share.
 type start struct {
 	prog     string
+	self     string   // path of the binary
+	args     []string // the whole command line
 	plan     *plan.Plan
 	load     func() (*plan.Plan, error)
 	detacher *detacher // nil in the foreground
+	upgraded *heritage // what the image before has left us, nil if there was none
 	stdout   io.Writer
 	stderr   io.Writer
 
@@ -101,11 +115,15 @@ func boot(s *start) int {
 	if err := s.openState(); err != nil {
 		return usageError(s.stderr, s.prog, err)
 	}
-	if err := s.probeSockets(); err != nil {
+	if err := s.probeSockets(); err != nil && s.upgraded == nil {
 		fmt.Fprintf(s.stderr, "Error: %v\n", err)
 		return 1
 	}
-	s.servers, err = server.Open(p.Servers, serverOptions(p, s.stderr))
+	opts := serverOptions(p, s.stderr)
+	if s.upgraded != nil {
+		opts.Inherited = s.upgraded.sockets()
+	}
+	s.servers, err = server.Open(p.Servers, opts)
 	if err != nil {
 		return usageError(s.stderr, s.prog, err)
 	}
@@ -126,7 +144,9 @@ func boot(s *start) int {
 		}
 	}
 	s.log.Start(sink, console)
-	s.preliminaries(privileges, limits)
+	if s.upgraded == nil {
+		s.preliminaries(privileges, limits)
+	}
 	return s.supervise()
 }
 
@@ -134,6 +154,10 @@ func boot(s *start) int {
 // in it. Without a directory programs cannot be taken over, but all else works.
 func (s *start) openState() error {
 	path := s.plan.Daemon.StateDir
+	if s.upgraded != nil {
+		s.state, s.saved = s.upgraded.state()
+		return nil
+	}
 	switch path {
 	case "none":
 		return nil
@@ -176,7 +200,7 @@ func (s *start) probeSockets() error {
 // console is where the activity log is copied to: standard output in the
 // foreground, unless it is silent or the log goes there anyway.
 func (s *start) console(cfg *plan.Daemon) io.Writer {
-	if s.detacher != nil || cfg.Silent || isStdout(cfg.Logfile) {
+	if !cfg.NoDaemon || cfg.Silent || isStdout(cfg.Logfile) {
 		return nil
 	}
 	return s.stdout
@@ -248,12 +272,18 @@ func (s *start) supervise() int {
 	if s.saved == nil {
 		cleanAutoLogs(&p.Daemon)
 	}
-	s.announcePid()
+	if s.upgraded == nil {
+		s.announcePid()
+	} else {
+		s.pidfile = p.Daemon.Pidfile
+	}
 	var ready func()
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
 		Signals: s.signals, Suplog: s.suplog,
-		StateDir: s.state, Saved: s.saved, Ready: func() { ready() },
+		StateDir: s.state, Saved: s.saved, Upgraded: s.upgraded != nil,
+		Self: s.self, Args: s.args, Pause: s.pause, Resume: s.resume, Replace: s.replace,
+		Ready: func() { ready() },
 	})
 	s.daemon = d
 	ready = func() { s.servers.Serve(d, s.log) }
@@ -351,8 +381,9 @@ func closeOnExec() {
 // not ignored: what is ignored would stay so in programs.
 func catchSignals() chan os.Signal {
 	signals := make(chan os.Signal, 256)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR2, syscall.SIGCHLD)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGUSR1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCHLD)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return signals
 }
 

@@ -35,6 +35,18 @@ func (c *Client) Restart(ctx context.Context) error {
 	return c.Call(ctx, nil, "supervisor.restart")
 }
 
+// Upgrade asks the daemon to replace itself, in place, by the program that now
+// lies at its path. It does not wait for the new one; see Generation.
+func (c *Client) Upgrade(ctx context.Context) error {
+	return c.Call(ctx, nil, "sup.upgrade")
+}
+
+// Generation tells how the daemon that answers came to be.
+func (c *Client) Generation(ctx context.Context) (g rpc.Generation, err error) {
+	err = c.Call(ctx, &g, "sup.getGeneration")
+	return g, err
+}
+
 // Changes are the names of the groups by which the configuration differs from
 // what runs.
 type Changes struct {

@@ -55,6 +55,15 @@ func (e *Encoder) State(s State) {
 	e.EndStruct()
 }
 
+// Generation writes the answer of getGeneration.
+func (e *Encoder) Generation(g *Generation) {
+	e.BeginStruct()
+	e.intMember("generation", int64(g.Generation))
+	e.intMember("pid", int64(g.PID))
+	e.intMember("kept", int64(g.Kept))
+	e.EndStruct()
+}
+
 // ConfigInfo writes the struct that describes a process in the configuration.
 func (e *Encoder) ConfigInfo(c *ConfigInfo) {
 	e.BeginStruct()

@@ -87,6 +87,15 @@ type State struct {
 	Name string `xmlrpc:"statename"`
 }
 
+// Generation tells how a daemon came to be.
+type Generation struct {
+	// Generation counts the takeovers and upgrades in its line.
+	Generation int `xmlrpc:"generation"`
+	PID        int `xmlrpc:"pid"`
+	// Kept is how many programs it took over from the one before.
+	Kept int `xmlrpc:"kept"`
+}
+
 // StreamConfig is the part of ConfigInfo that exists once for stdout and once
 // for stderr; its fields are sent with the prefix stdout_ or stderr_.
 type StreamConfig struct {

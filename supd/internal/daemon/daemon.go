@@ -54,6 +54,18 @@ type Options struct {
 	Signals <-chan os.Signal
 	// Suplog is the path of the log process's binary.
 	Suplog string
+	// Self is the path of the daemon's binary, Args its command line, for an
+	// upgrade in place.
+	Self string
+	Args []string
+	// Pause stops taking requests, and returns when none is being served.
+	// Resume takes them again. Replace turns this process into the new image;
+	// it returns only if that fails.
+	Pause   func(context.Context) error
+	Resume  func()
+	Replace func(*state.Snapshot) error
+	// Upgraded is set in the new image.
+	Upgraded bool
 	// StateDir is where the state is kept for a daemon after this one; nil for
 	// nowhere. It is locked.
 	StateDir *state.Dir
@@ -111,6 +123,7 @@ type Daemon struct {
 	monotonic  time.Duration // the machine's clock when ours was 0
 	generation int
 	kept       int // programs taken over
+	upgrading  bool
 	// lastRun is the highest number of a run so far.
 	lastRun int32
 	// limitsRaised is set once minfds= has been seen to.
@@ -158,6 +171,8 @@ func (d *Daemon) Run(ctx context.Context) int {
 		d.logs.start()
 		d.begin()
 	}
+	// What ended before there was anybody to hear of it.
+	d.reap()
 	d.awaitReady()
 
 	timer := time.NewTimer(time.Hour)

@@ -57,6 +57,9 @@ func (d *Daemon) signal(sig os.Signal) {
 	case syscall.SIGUSR2:
 		d.log.Print(activity.Info, "received SIGUSR2 indicating log reopen request")
 		d.reopenLogs()
+	case syscall.SIGUSR1:
+		d.log.Print(activity.Info, "received SIGUSR1 indicating upgrade request")
+		go func() { _ = d.Upgrade(d.ctx) }()
 	case syscall.SIGCHLD:
 		d.log.Print(activity.Debug, "received SIGCHLD indicating a child quit")
 		d.reap()

@@ -28,13 +28,18 @@ const unknownStatus = "exit status unknown (supervisor was down)"
 // resumeFrom takes over what an earlier daemon has left, and reports whether
 // there was anything.
 func (d *Daemon) resumeFrom(saved *state.State) bool {
-	if d.opts.StateDir == nil {
-		return false
+	if saved != nil && saved.Instance != "" {
+		d.instance = saved.Instance
 	}
-	if saved == nil && !d.opts.StateDir.Abandoned() {
+	living := map[string]state.Living{}
+	switch {
+	case d.opts.Upgraded && saved != nil:
+		// Nothing was under way.
+	case d.opts.StateDir == nil, saved == nil && !d.opts.StateDir.Abandoned():
 		return false
+	default:
+		living = state.FindLiving(d.instance)
 	}
-	living := state.FindLiving(d.instance)
 	if saved == nil {
 		if len(living) == 0 {
 			return false
@@ -71,7 +76,11 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 		}
 	}
 	d.dirty = true
-	d.log.Print(activity.Info, fmt.Sprintf("took over from supd with pid %d: %d programs run on", saved.Supd, kept))
+	if d.opts.Upgraded {
+		d.log.Print(activity.Info, fmt.Sprintf("upgraded in place, generation %d: %d programs run on", d.generation, kept))
+	} else {
+		d.log.Print(activity.Info, fmt.Sprintf("took over from supd with pid %d: %d programs run on", saved.Supd, kept))
+	}
 	d.kept = kept
 	return true
 }

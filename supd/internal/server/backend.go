@@ -59,6 +59,12 @@ type Backend interface {
 	ClearMainLog(ctx context.Context) error
 
 	SendStdin(ctx context.Context, group, process, chars string) error
+	// Upgrade begins to replace the daemon in place. It returns when that has
+	// been prepared so far that it will be done; FAILED with the reason if it
+	// cannot be.
+	Upgrade(ctx context.Context) error
+	Generation(ctx context.Context) (rpc.Generation, error)
+
 	SendRemoteCommEvent(ctx context.Context, kind, data string) error
 }
 

@@ -113,6 +113,7 @@ func newMethodTable(interfaces []plan.RPCInterface) *methodTable {
 	}
 	t.add("system", systemMethods())
 	t.names = slices.Sorted(maps.Keys(t.byName))
+	t.add("sup", supMethods)
 	return t
 }
 

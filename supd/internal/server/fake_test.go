@@ -77,6 +77,12 @@ func (f *fake) setState(s rpc.State) {
 	f.state = s
 }
 
+func (f *fake) Upgrade(context.Context) error { return f.note("Upgrade") }
+
+func (f *fake) Generation(context.Context) (rpc.Generation, error) {
+	return rpc.Generation{Generation: 2, PID: 7, Kept: 3}, f.note("Generation")
+}
+
 func (f *fake) find(group, process string) (rpc.ProcessInfo, error) {
 	for _, i := range f.infos {
 		if i.Group == group && i.Name == process {

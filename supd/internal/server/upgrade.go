@@ -1,0 +1,30 @@
+package server
+
+// supMethods are the methods that Supervisor does not have. They are not
+// listed, so that what is listed is what clients of Supervisor expect.
+var supMethods = []method{
+	{
+		name:    "upgrade",
+		help:    "Replace the daemon, in place, by the program that now lies at its path. Programs run on.",
+		returns: "boolean", result: "True when the new image is about to take over.",
+		run: func(c *call) error {
+			if err := c.srv.backend.Upgrade(c.ctx); err != nil {
+				return err
+			}
+			c.out.enc.Bool(true)
+			return nil
+		},
+	}, {
+		name:    "getGeneration",
+		help:    "Tell how often the daemon has been taken over from one before.",
+		returns: "struct", result: "generation, pid, and kept: how many programs were taken over.",
+		run: func(c *call) error {
+			g, err := c.srv.backend.Generation(c.ctx)
+			if err != nil {
+				return err
+			}
+			c.out.enc.Generation(&g)
+			return nil
+		},
+	},
+}

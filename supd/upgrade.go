@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/cli"
+	"sup/lib/plan"
+	"sup/lib/spawn"
+	"sup/supd/internal/activity"
+	"sup/supd/internal/daemon"
+	"sup/supd/internal/state"
+)
+
+// The descriptor part of an upgrade in place: what goes over from one image to
+// the next lies in a memory file, whose number is in the environment.
+
+// heritageVar names that number.
+const heritageVar = "SUPD_UPGRADE"
+
+// heritage is what an image leaves to the next. Unknown members are ignored
+// and missing ones have their zero value, so that versions can follow each
+// other.
+type heritage struct {
+	// StateDir is the locked state directory, "" for none; Lock is the
+	// descriptor of its lock.
+	StateDir string
+	Lock     int
+	// Sockets are the listening sockets, by address.
+	Sockets map[string]int
+	State   json.RawMessage
+}
+
+// inheritance reads what the image before has left, nil if there was none.
+func inheritance() *heritage {
+	text, ok := os.LookupEnv(heritageVar)
+	if !ok {
+		return nil
+	}
+	os.Unsetenv(heritageVar)
+	fd, err := strconv.Atoi(text)
+	if err != nil || fd < 3 {
+		return nil
+	}
+	f := os.NewFile(uintptr(fd), "upgrade")
+	defer f.Close()
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil
+	}
+	h := new(heritage)
+	if err := json.NewDecoder(f).Decode(h); err != nil {
+		return nil
+	}
+	return h
+}
+
+// state gives the state directory and what is to be taken over.
+func (h *heritage) state() (*state.Dir, *state.State) {
+	var dir *state.Dir
+	if h.StateDir != "" {
+		dir = state.Inherit(h.StateDir, h.Lock)
+	}
+	saved, err := state.Parse(h.State)
+	if err != nil {
+		saved = nil
+	}
+	return dir, saved
+}
+
+func (h *heritage) sockets() map[string]*os.File {
+	files := map[string]*os.File{}
+	for address, fd := range h.Sockets {
+		files[address] = os.NewFile(uintptr(fd), address)
+	}
+	return files
+}
+
+// checkUpgrade says whether this program could take over with a command line:
+// it reads the configuration, and the state as it lies in the state directory.
+func checkUpgrade(args []string, stdout, stderr io.Writer) int {
+	parsed, err := plan.ParseDaemonArgs(args[1:])
+	if err != nil {
+		return usageError(stderr, args[0], err)
+	}
+	p, err := plan.Load(plan.Options{File: parsed.File, Program: args[0], Overrides: parsed.Overrides, AnyPlugin: true})
+	if err != nil {
+		return usageError(stderr, args[0], err)
+	}
+	dir := p.Daemon.StateDir
+	if dir == "" {
+		dir = p.Daemon.Pidfile + ".state"
+	}
+	text, err := os.ReadFile(dir + "/state")
+	if err == nil {
+		if _, err := state.Parse(text); err != nil {
+			return usageError(stderr, args[0], err)
+		}
+	}
+	fmt.Fprintln(stdout, daemon.CheckAnswer, cli.FullVersion())
+	return 0
+}
+
+// pause stops taking requests.
+func (s *start) pause(ctx context.Context) error { return s.servers.Pause(ctx) }
+
+// resume takes requests again after an upgrade that could not be done.
+func (s *start) resume() { s.servers.Resume() }
+
+// replace turns this process into the program that lies at our path now. It
+// returns only if that fails.
+func (s *start) replace(snapshot *state.Snapshot) error {
+	text, err := snapshot.Append(nil)
+	if err != nil {
+		return err
+	}
+	files, err := s.servers.Files()
+	if err != nil {
+		return err
+	}
+	h := heritage{Sockets: map[string]int{}, State: text}
+	var pass []int
+	for address, f := range files {
+		defer f.Close()
+		fd := int(f.Fd())
+		h.Sockets[address] = fd
+		pass = append(pass, fd)
+	}
+	if s.state != nil {
+		h.StateDir, h.Lock = s.state.Path(), s.state.LockFD()
+		pass = append(pass, h.Lock)
+	}
+	memory, err := h.store()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(memory)
+	pass = append(pass, memory)
+	// Every line is to be in the log before the next image writes to it.
+	_ = s.log.Do(func(activity.Sink) error { return nil })
+
+	env := spawn.Environ(os.Environ(), [2]string{heritageVar, strconv.Itoa(memory)})
+	// From here to the new image's first instructions nobody listens to
+	// signals; ignored, most of them do no harm.
+	quiet := []os.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}
+	signal.Ignore(quiet...)
+	// No child is to be made while descriptors of ours are open to it.
+	syscall.ForkLock.Lock()
+	for _, fd := range pass {
+		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+	}
+	err = syscall.Exec(s.self, s.args, env)
+	for _, fd := range pass {
+		unix.CloseOnExec(fd)
+	}
+	syscall.ForkLock.Unlock()
+	signal.Notify(s.signals, quiet...)
+	return fmt.Errorf("cannot execute %s: %w", s.self, err)
+}
+
+// store puts the heritage into a memory file and reads it back.
+func (h *heritage) store() (int, error) {
+	text, err := json.Marshal(h)
+	if err != nil {
+		return -1, err
+	}
+	fd, err := unix.MemfdCreate("supd-upgrade", unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("cannot make a memory file: %w", err)
+	}
+	back := make([]byte, len(text))
+	for done := 0; err == nil && done < len(text); {
+		var n int
+		n, err = unix.Pwrite(fd, text[done:], int64(done))
+		done += n
+	}
+	if err == nil {
+		_, err = unix.Pread(fd, back, 0)
+	}
+	if err == nil && !bytes.Equal(back, text) {
+		err = errors.New("it does not keep what was written")
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("cannot use a memory file: %w", err)
+	}
+	return fd, nil
+}
