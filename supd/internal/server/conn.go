@@ -28,6 +28,7 @@ type conn struct {
 	ep    *endpoint
 	state atomic.Int32
 	since atomic.Int64 // when it last changed to waiting, since start
+	asked atomic.Bool  // a request has come over it
 	once  sync.Once
 
 	// ahead is what has been read and not yet been given to net/http.
@@ -101,7 +102,10 @@ func (c *conn) closeIdle() bool {
 
 // begin notes that a request has arrived; false if the connection has been
 // given up meanwhile.
-func (c *conn) begin() bool { return c.state.CompareAndSwap(waiting, busy) }
+func (c *conn) begin() bool {
+	c.asked.Store(true)
+	return c.state.CompareAndSwap(waiting, busy)
+}
 
 // idle notes that the connection waits for the next request; false if there
 // shall be none.

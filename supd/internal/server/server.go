@@ -209,9 +209,32 @@ func (s *Server) Pause(ctx context.Context) error {
 	s.draining.Store(true)
 	for _, ep := range s.endpoints {
 		ep.http.SetKeepAlivesEnabled(false)
-		ep.closeIdle(true)
 	}
+	// Who has connected just now is about to ask, and would take the end of
+	// the connection for an answer. Who has asked before knows that a
+	// connection may end between two requests.
+	s.closeIdle(func(c *conn) bool { return c.asked.Load() && !c.pending() })
+	grace, cancel := context.WithTimeout(ctx, newcomerGrace)
+	defer cancel()
+	if s.drained(grace) == nil {
+		return nil
+	}
+	s.closeIdle(func(c *conn) bool { return !c.pending() })
 	return s.drained(ctx)
+}
+
+// newcomerGrace is how long a new connection has to bring its first request
+// while the server pauses.
+const newcomerGrace = 250 * time.Millisecond
+
+func (s *Server) closeIdle(which func(*conn) bool) {
+	for _, ep := range s.endpoints {
+		for _, c := range ep.all() {
+			if which(c) {
+				c.closeIdle()
+			}
+		}
+	}
 }
 
 // Resume undoes Pause.
@@ -249,8 +272,8 @@ func (s *Server) close(ctx context.Context, unlink bool) error {
 		if ep.http != nil {
 			ep.http.SetKeepAlivesEnabled(false)
 		}
-		ep.closeIdle(false)
 	}
+	s.closeIdle(func(*conn) bool { return true })
 	err := s.drained(ctx)
 	for _, ep := range s.endpoints {
 		ep.closeAll()
@@ -357,16 +380,6 @@ func (ep *endpoint) evict() bool {
 		closed = c.closeIdle() || closed
 	}
 	return closed
-}
-
-// closeIdle closes the connections that wait for a request; with spare, not
-// those where one has arrived but is not read yet.
-func (ep *endpoint) closeIdle(spare bool) {
-	for _, c := range ep.all() {
-		if !spare || !c.pending() {
-			c.closeIdle()
-		}
-	}
 }
 
 func (ep *endpoint) closeAll() {
