@@ -35,6 +35,8 @@ func (d *Daemon) flush() {
 	d.dirty = false
 }
 
+const savePause = 5 * time.Millisecond
+
 // runSaver writes states, the latest when there are several, until ctx is done
 // and the last one is written.
 func runSaver(ctx context.Context, d *Daemon, done chan<- struct{}) {
@@ -46,6 +48,11 @@ func runSaver(ctx context.Context, d *Daemon, done chan<- struct{}) {
 		}
 		err := d.opts.StateDir.Save(snapshots[len(snapshots)-1])
 		d.post(func() { d.saveFailed(err) })
+		// What changes in a burst is written once.
+		select {
+		case <-time.After(savePause):
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -148,5 +155,6 @@ func (d *Daemon) saveFailed(err error) {
 	d.saveBroken = err != nil
 }
 
-// listenerState finds the protocol state by its name.
+// listenerReady tells whether an event listener, by the name of its protocol
+// state, waited for an event.
 func listenerReady(name string) bool { return name == event.Ready.String() }
