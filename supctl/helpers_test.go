@@ -12,11 +12,12 @@ import (
 	"sup/lib/cli"
 	"sup/lib/client/clienttest"
 	"sup/lib/rpc"
+	"sup/lib/suptest"
 )
 
 func TestMain(m *testing.M) {
 	os.Unsetenv("SUPERVISOR_PASSWORD")
-	os.Exit(m.Run())
+	suptest.Main(m)
 }
 
 // configFile writes a configuration file with [supervisorctl] and lines in it.

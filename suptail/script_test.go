@@ -1,0 +1,14 @@
+package main
+
+import (
+	"testing"
+
+	"sup/lib/suptest"
+)
+
+func TestMain(m *testing.M) { suptest.Main(m) }
+
+// Scripts say what a user types and what comes back; see suptest.RunScripts.
+func TestScript(t *testing.T) {
+	suptest.RunScripts(t, "testdata/script", "supctl", "suptail")
+}
