@@ -39,7 +39,8 @@ const drawing = `
 	rpc < client/clienttest;
 
 	# supd: one owner of state, and the servers that ask it.
-	NONE < supd/internal/activity, supd/internal/state;
+	NONE < supd/internal/activity, supd/internal/crash;
+	supd/internal/crash < supd/internal/state;
 	plan < supd/internal/fcgi;
 	event, logwire, plan, process, rpc, spawn,
 	supd/internal/activity, supd/internal/fcgi, supd/internal/state < supd/internal/daemon;

@@ -18,6 +18,7 @@ import (
 	"sup/lib/plan"
 	"sup/lib/spawn"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/crash"
 	"sup/supd/internal/daemon"
 	"sup/supd/internal/state"
 )
@@ -158,6 +159,7 @@ func (s *start) replace(snapshot *state.Snapshot) error {
 	for _, fd := range pass {
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 	}
+	crash.Point(crash.BeforeExec)
 	err = syscall.Exec(s.self, s.args, env)
 	for _, fd := range pass {
 		unix.CloseOnExec(fd)

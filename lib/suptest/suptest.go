@@ -75,6 +75,12 @@ type Options struct {
 	// Dir is a directory to use (of a daemon that has ended, say), instead of a new
 	// one.
 	Dir string
+	// Supd is the daemon's binary, instead of the one that Tool builds. Beside
+	// it there must be a suplog.
+	Supd string
+	// Doomed is for a daemon that is expected to end before it answers, or
+	// soon after: Start does not wait for its answer.
+	Doomed bool
 }
 
 // Daemon is a running daemon.
@@ -85,6 +91,7 @@ type Daemon struct {
 	Client *client.Client
 
 	t      T
+	o      Options
 	cmd    *exec.Cmd
 	output *os.File
 	ended  chan struct{} // closed when the process has ended
@@ -95,7 +102,7 @@ type Daemon struct {
 // stopped as Stop does, unless that was done before.
 func Start(t T, o Options) *Daemon {
 	t.Helper()
-	d := &Daemon{t: t, Dir: o.Dir, ended: make(chan struct{})}
+	d := &Daemon{t: t, o: o, Dir: o.Dir}
 	if d.Dir == "" {
 		d.Dir = tempDir(t)
 	}
@@ -112,33 +119,85 @@ func Start(t T, o Options) *Daemon {
 		t.Fatal(err)
 	}
 	d.output = output
-	args := append(command(t, "supd"), "-n", "-c", d.Path(configName))
-	args = append(args, o.Args...)
-	d.cmd = exec.Command(args[0], args[1:]...)
-	d.cmd.Dir = d.Dir
-	d.cmd.Env = append(os.Environ(), o.Env...)
-	d.cmd.Stdout, d.cmd.Stderr = output, output
-	if err := d.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = d.cmd.Wait()
-		close(d.ended)
-	}()
-	t.Cleanup(d.cleanUp)
 	if d.Client, err = client.New("unix://"+d.Path(socketName), nil, nil); err != nil {
 		t.Fatal(err)
 	}
+	d.launch(o.Env)
+	t.Cleanup(d.cleanUp)
+	if !o.Doomed {
+		d.awaitAnswer()
+	}
+	return d
+}
+
+// launch starts the process.
+func (d *Daemon) launch(env []string) {
+	d.t.Helper()
+	args := []string{d.o.Supd}
+	if d.o.Supd == "" {
+		args = command(d.t, "supd")
+	}
+	args = append(args, "-n", "-c", d.Path(configName))
+	args = append(args, d.o.Args...)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = d.Dir
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = d.output, d.output
+	if err := cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	d.cmd, d.ended = cmd, ended
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+}
+
+func (d *Daemon) awaitAnswer() {
+	d.t.Helper()
 	d.Until("the daemon answers", func() error {
 		select {
 		case <-d.ended:
-			t.Fatalf("the daemon ended at once: %v\n%s", d.cmd.ProcessState, d.read("output"))
+			d.t.Fatalf("the daemon ended at once: %v\n%s", d.cmd.ProcessState, d.read("output"))
 		default:
 		}
 		var state rpc.State
-		return d.Client.Call(t.Context(), &state, "supervisor.getState")
+		return d.Client.Call(d.t.Context(), &state, "supervisor.getState")
 	})
-	return d
+}
+
+// Crash kills the daemon with SIGKILL, and nothing else.
+func (d *Daemon) Crash() {
+	d.t.Helper()
+	d.Signal(syscall.SIGKILL)
+	d.AwaitEnd()
+}
+
+// AwaitEnd waits until the daemon's process has ended, however that comes.
+func (d *Daemon) AwaitEnd() {
+	d.t.Helper()
+	select {
+	case <-d.ended:
+	case <-time.After(Patience):
+		d.t.Fatal("the daemon does not end")
+	}
+}
+
+// Relaunch starts a daemon that has ended anew, with its command line and this
+// environment added to the test's, and waits until it answers.
+func (d *Daemon) Relaunch(env ...string) {
+	d.t.Helper()
+	d.RelaunchDoomed(env...)
+	d.awaitAnswer()
+}
+
+// RelaunchDoomed is Relaunch for a daemon that is expected to end again: it does
+// not wait for an answer.
+func (d *Daemon) RelaunchDoomed(env ...string) {
+	d.t.Helper()
+	d.Client.Close()
+	d.launch(env)
 }
 
 // tempDir is like t.TempDir, but with a short path: that of a socket may have

@@ -14,6 +14,7 @@ import (
 	"sup/lib/process"
 	"sup/lib/spawn"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/crash"
 	"sup/supd/internal/state"
 )
 
@@ -140,7 +141,14 @@ func writeWire(ctx context.Context, conn *logwire.Conn, out *queue[logwire.Messa
 			return
 		}
 		for i := range messages {
+			handover := messages[i].Kind == logwire.Open
+			if handover {
+				crash.Point(crash.BeforeHandover)
+			}
 			err := conn.Send(&messages[i])
+			if handover {
+				crash.Point(crash.AfterHandover)
+			}
 			if messages[i].Kind == logwire.Hold {
 				closeAll(messages[i].FDs)
 			}

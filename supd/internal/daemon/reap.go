@@ -9,6 +9,7 @@ import (
 	"sup/lib/process"
 	"sup/lib/spawn"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/crash"
 )
 
 // earlyExit is the end of a child whose start has not been reported yet.
@@ -48,6 +49,7 @@ func (d *Daemon) reap() {
 func (d *Daemon) ended(exit spawn.Exit, turn process.Turn) {
 	switch p := d.children[exit.PID]; {
 	case p != nil:
+		crash.Point(crash.AfterReap)
 		delete(d.children, exit.PID)
 		p.ended(exit.Status, turn)
 	case d.helpers[exit.PID] != nil:

@@ -12,6 +12,7 @@ import (
 	"sup/lib/logwire"
 	"sup/lib/process"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/crash"
 	"sup/supd/internal/state"
 )
 
@@ -125,6 +126,7 @@ func (d *Daemon) deposit(mark string, pidfd int) {
 		unix.Close(pidfd)
 		return
 	}
+	crash.Point(crash.BeforeDeposit)
 	d.logs.send(logwire.Message{Kind: logwire.Hold, Text: mark, FDs: []int{pidfd}})
 }
 

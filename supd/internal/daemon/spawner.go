@@ -15,6 +15,7 @@ import (
 	"sup/lib/spawn"
 	"sup/lib/value"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/crash"
 	"sup/supd/internal/state"
 )
 
@@ -281,7 +282,9 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 		c.Files = []int{theirs[0], theirs[1], theirs[1]}
 	}
 
+	crash.Point(crash.BeforeFork)
 	r.pid, r.err = s.Start(c)
+	crash.Point(crash.AfterFork)
 	if r.err != nil {
 		return r
 	}

@@ -76,6 +76,9 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 		}
 	}
 	d.dirty = true
+	if len(saved.Pools) > 0 {
+		d.events.restorePools(saved.Pools)
+	}
 	if d.opts.Upgraded {
 		d.log.Print(activity.Info, fmt.Sprintf("upgraded in place, generation %d: %d programs run on", d.generation, kept))
 	} else {
@@ -171,6 +174,7 @@ func (p *proc) resumeUnwritten(l state.Living) {
 	p.m.SpawnErr, p.m.ExitStatus = "", 0
 	p.m.Started = state.StartTime(l.Ticks).Unix()
 	p.mark, p.ticks = l.Mark, l.Ticks
+	p.d.lastRun = max(p.d.lastRun, int32(l.Run)) // no number means two runs
 	p.d.soon(func() {
 		p.apply(process.Spawned{PID: l.PID})
 		p.adopt("")
@@ -309,6 +313,9 @@ func (p *proc) adoptListener(was string) {
 	fd, err := openPipeOf(p.m.PID, 1, unix.O_RDONLY)
 	if err == nil {
 		p.listener.started(os.NewFile(uintptr(fd), p.cfg.Name+" stdout"))
+	}
+	if d.opts.Upgraded && err == nil {
+		return // restorePools knows where it stands
 	}
 	if err != nil || p.m.State == process.Running && !listenerReady(was) {
 		pid := p.m.PID

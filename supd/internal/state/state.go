@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"sup/supd/internal/crash"
 )
 
 // Version of the format. A reader ignores fields that it does not know, and
@@ -48,6 +49,9 @@ type Head struct {
 	Runs int64 `json:"runs"`
 	// Serial is the serial number of the next event.
 	Serial int64 `json:"serial"`
+	// Pools are the event pools with what waits in them. They are there only
+	// in an upgrade in place.
+	Pools json.RawMessage `json:"pools,omitempty"`
 }
 
 // State is the whole of it, as it is read.
@@ -292,6 +296,7 @@ func Parse(text []byte) (*State, error) {
 
 // Save replaces the state.
 func (d *Dir) Save(s *Snapshot) error {
+	crash.Point(crash.BeforeSave)
 	text, err := s.Append(nil)
 	if err != nil {
 		return err
@@ -307,7 +312,9 @@ func (d *Dir) Save(s *Snapshot) error {
 	f := os.NewFile(uintptr(fd), temp)
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Close()); err == nil {
+		crash.Point(crash.DuringSave)
 		err = replace(temp, d.file())
+		crash.Point(crash.AfterSave)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write the state in %s: %w", d.path, err)
