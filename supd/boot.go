@@ -239,13 +239,12 @@ func (s *start) announcePlan(p *plan.Plan) {
 		}
 	}
 	for _, w := range p.Warnings {
-		s.log.Print(activity.Warn, w.Message)
+		s.log.Print(activity.Warn, w.String())
 	}
 	for _, i := range p.RPCInterfaces {
+		// Of one that is not ours a warning has told.
 		if i.Known {
 			s.log.Print(activity.Info, "RPC interface '"+i.Name+"' initialized")
-		} else {
-			s.log.Print(activity.Warn, fmt.Sprintf("[rpcinterface:%s] asks for %s, which is Python code and cannot be loaded; its methods are not there", i.Name, i.Factory))
 		}
 	}
 	for _, srv := range server.Unprotected(p.Servers) {

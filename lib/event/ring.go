@@ -39,3 +39,8 @@ func (r *ring[T]) pop() T {
 	}
 	return v
 }
+
+// clone is a copy that can be emptied without harm to r.
+func (r *ring[T]) clone() ring[T] {
+	return ring[T]{slots: append([]T(nil), r.slots...), first: r.first, n: r.n}
+}

@@ -125,7 +125,8 @@ type Daemon struct {
 	kept       int // programs taken over
 	upgrading  bool
 	// lastRun is the highest number of a run so far.
-	lastRun int32
+	lastRun   int32
+	lastGroup int // the highest number of a group so far
 	// limitsRaised is set once minfds= has been seen to.
 	limitsRaised bool
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"encoding/json"
 	"os"
 	"time"
 
@@ -119,9 +120,9 @@ func (e *dispatcher) openPool(g *group) {
 		// The plan was checked; this cannot be.
 		e.d.log.Print(activity.Error, g.name()+": "+err.Error())
 	}
-	handler, err := event.HandlerByName(g.cfg.ResultHandler)
+	handler, err := event.HandlerByName(plan.PluginName(g.cfg.ResultHandler))
 	if err != nil {
-		e.d.log.Print(activity.Warn, g.name()+": "+err.Error()+"; the default is used")
+		// A warning has told of it when the configuration was read.
 		handler = event.DefaultHandler
 	}
 	config := event.PoolConfig{Name: g.name(), BufferSize: g.cfg.BufferSize, Events: events, Handler: handler}
@@ -280,6 +281,32 @@ func (e *dispatcher) ticked() {
 		e.publish(ev)
 	}
 	e.armTick()
+}
+
+// savePools writes down what waits for listeners.
+func (e *dispatcher) savePools() json.RawMessage {
+	pools := []event.Saved{}
+	for pool := range e.pools {
+		pools = append(pools, pool.Save())
+	}
+	text, err := json.Marshal(pools)
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+// restorePools goes on where another image of this daemon has left off.
+func (e *dispatcher) restorePools(text json.RawMessage) {
+	var pools []event.Saved
+	if json.Unmarshal(text, &pools) != nil {
+		return
+	}
+	for _, saved := range pools {
+		if g := e.d.groups[saved.Name]; g != nil && g.pool != nil {
+			e.do(g.pool.Restore(saved))
+		}
+	}
 }
 
 // busy tells whether a pool has events to deliver and a listener that might

@@ -15,6 +15,7 @@ import (
 // group is an active process group.
 type group struct {
 	cfg    *plan.Group
+	serial int          // groups are numbered as they become active
 	procs  []*proc      // by priority, equal ones in the order of the plan
 	pool   *event.Pool  // event listeners only
 	socket *fcgi.Socket // FastCGI programs only
@@ -39,7 +40,8 @@ func (d *Daemon) addGroupAs(cfg *plan.Group, saved map[[2]string]*state.Process)
 	if d.groups[cfg.Name] != nil {
 		return false
 	}
-	g := &group{cfg: cfg}
+	d.lastGroup++
+	g := &group{cfg: cfg, serial: d.lastGroup}
 	if cfg.Socket != nil {
 		g.socket = fcgi.New(*cfg.Socket)
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -21,11 +22,39 @@ type listenerRun struct {
 	stdout *os.File
 	ended  bool   // its standard output is at its end
 	atEnd  func() // called then, if set
+	// resume lets the reading goroutine go on after a pause; it is closed to
+	// end it.
+	resume chan struct{}
+	paused func() // called when it pauses, if set
+}
+
+// pause stops the reading, and calls done when all that was read has been
+// dealt with.
+func (r *listenerRun) pause(done func()) {
+	if r.ended {
+		done()
+		return
+	}
+	r.paused = done
+	_ = r.stdout.SetReadDeadline(time.Unix(1, 0))
+}
+
+// unpause goes on with the reading.
+func (r *listenerRun) unpause() {
+	if r.ended {
+		return
+	}
+	r.paused = nil
+	_ = r.stdout.SetReadDeadline(time.Time{})
+	select {
+	case r.resume <- struct{}{}:
+	default:
+	}
 }
 
 // started begins to read what a new run of the listener writes.
 func (l *listener) started(stdout *os.File) {
-	run := &listenerRun{stdout: stdout}
+	run := &listenerRun{stdout: stdout, resume: make(chan struct{}, 1)}
 	l.run = run
 	logged := -1
 	if l.p.out.pipe >= 0 {
@@ -57,6 +86,19 @@ func (l *listener) started(stdout *os.File) {
 						d.progress()
 					}
 				})
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				d.post(func() {
+					if run.paused != nil {
+						run.paused()
+					}
+				})
+				select {
+				case <-run.resume:
+					continue
+				case <-d.done:
+					return
+				}
 			}
 			if err != nil {
 				d.post(func() {

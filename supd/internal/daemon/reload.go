@@ -32,17 +32,20 @@ func (d *Daemon) ReloadConfig(ctx context.Context) (added, changed, removed []st
 		d.plan = next
 		added, changed, removed = plan.Diff(d.activePlan(), next)
 		for _, w := range next.Warnings {
-			d.log.Print(activity.Warn, w.Message)
+			d.log.Print(activity.Warn, w.String())
 		}
 	})
 	return added, changed, removed, cmp.Or(err, fault)
 }
 
-// activePlan is a plan that has the groups which are active now.
+// activePlan is a plan that has the groups which are active now, in the order
+// in which they became so: clients are told of groups that are gone in that.
 func (d *Daemon) activePlan() *plan.Plan {
 	active := *d.plan
 	active.Groups = nil
-	for _, g := range d.order {
+	groups := slices.Clone(d.order)
+	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(a.serial, b.serial) })
+	for _, g := range groups {
 		active.Groups = append(active.Groups, *g.cfg)
 	}
 	return &active

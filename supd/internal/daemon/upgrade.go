@@ -155,11 +155,43 @@ func (d *Daemon) goOver() {
 		d.after(time.Millisecond, d.goOver)
 		return
 	}
+	left := 1
+	paused := func() {
+		if left--; left == 0 {
+			d.lastStep()
+		}
+	}
+	for _, run := range d.conversations() {
+		left++
+		run.pause(paused)
+	}
+	paused()
+}
+
+// conversations are the event listeners that are being read.
+func (d *Daemon) conversations() []*listenerRun {
+	var runs []*listenerRun
+	for _, p := range d.listing {
+		if p.listener != nil && p.listener.run != nil {
+			runs = append(runs, p.listener.run)
+		}
+	}
+	return runs
+}
+
+// lastStep goes over to the new image, when nothing that was read waits to be
+// dealt with.
+func (d *Daemon) lastStep() {
 	d.log.Print(activity.Info, "upgrading in place")
-	err := d.opts.Replace(d.snapshot())
+	snapshot := d.snapshot()
+	snapshot.Pools = d.events.savePools()
+	err := d.opts.Replace(snapshot)
 	// Still here: it could not be done.
 	d.upgrading = false
 	d.log.Print(activity.Error, "cannot upgrade, everything goes on as it is: "+err.Error())
+	for _, run := range d.conversations() {
+		run.unpause()
+	}
 	d.opts.Resume()
 	d.reap()
 }

@@ -109,7 +109,7 @@ type methodTable struct {
 func newMethodTable(interfaces []plan.RPCInterface) *methodTable {
 	t := &methodTable{byName: make(map[string]*method)}
 	for _, in := range interfaces {
-		t.add(in.Name, factories[in.Factory])
+		t.add(in.Name, factories[plan.PluginName(in.Factory)])
 	}
 	t.add("system", systemMethods())
 	t.names = slices.Sorted(maps.Keys(t.byName))
