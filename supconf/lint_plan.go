@@ -44,7 +44,7 @@ func addressKey(s plan.Server) string {
 // meant to be.
 func (l *linter) mainInterface() bool {
 	for _, r := range l.plan.RPCInterfaces {
-		if r.Known {
+		if plan.PluginName(r.Factory) == config.MainRPCFactory {
 			return true
 		}
 	}

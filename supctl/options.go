@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"strings"
@@ -100,7 +101,7 @@ func parseArgs(argv []string, streams cli.Streams) (*settings, error) {
 			historyFile = &f.Arg
 		}
 	}
-	if err := s.readConfig(argv[0], configFile); err != nil {
+	if err := s.readConfig(argv[0], configFile, streams.Err); err != nil {
 		return nil, err
 	}
 	if serverURL != nil {
@@ -147,15 +148,21 @@ func isURL(text string) bool {
 
 // readConfig fills in what the command line has left open: from the
 // environment, then from the configuration file, which is searched for if it
-// is nil.
-func (s *settings) readConfig(prog string, file *string) error {
-	options := config.ClientOptions{Program: prog}
+// is nil. Warnings go to stderr if that is a terminal.
+func (s *settings) readConfig(prog string, file *string, stderr io.Writer) error {
+	options := config.ClientOptions{Program: prog, AnyPlugin: true}
 	if file != nil {
 		options.File = *file
 	}
 	c, err := config.LoadClient(options)
 	if err != nil {
 		return err
+	}
+	if cli.IsTerminal(stderr) {
+		// Scripts expect standard error to be empty when all is well.
+		for _, w := range c.Warnings {
+			fmt.Fprintf(stderr, "%s: warning: %v\n", prog, w)
+		}
 	}
 	s.serverURL, s.prompt, s.historyFile = c.ServerURL, c.Prompt, c.HistoryFile
 	if s.username == nil && c.HasUsername {

@@ -172,7 +172,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 
 // connect makes the client of the daemon that the options name.
 func (o *options) connect(prog string) (*client.Client, error) {
-	c, err := config.LoadClient(config.ClientOptions{Program: prog, File: o.config})
+	c, err := config.LoadClient(config.ClientOptions{Program: prog, File: o.config, AnyPlugin: true})
 	if err != nil && o.url == nil {
 		return nil, err
 	}

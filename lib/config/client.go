@@ -17,6 +17,8 @@ type Client struct {
 	Prompt                   string
 	// HistoryFile is absolute, "" for none.
 	HistoryFile string
+	// Warnings are about what does not keep the client from working.
+	Warnings []*Problem
 }
 
 // ClientOptions say where to find the client's configuration.
@@ -34,6 +36,9 @@ type ClientOptions struct {
 	Dir string
 	// Offline leaves out the check of plug-ins.
 	Offline bool
+	// AnyPlugin lets [ctlplugin:x] sections name plug-ins, none of which are
+	// built in, with a warning each; without it they are errors.
+	AnyPlugin bool
 }
 
 // LoadClient reads the client's configuration: [supervisorctl] of the main
@@ -44,6 +49,7 @@ func LoadClient(o ClientOptions) (*Client, error) {
 		if p.Severity == SeverityError {
 			return nil, p
 		}
+		c.Warnings = append(c.Warnings, p)
 	}
 	return c, nil
 }
@@ -89,13 +95,13 @@ func CheckClient(o ClientOptions) (*Client, []*Problem) {
 	if history := v.Text("history_file"); history.Text != "" {
 		c.HistoryFile = m.Absolute(history.Text)
 	}
-	dec.ctlPlugins(env)
+	dec.ctlPlugins(env, o.AnyPlugin)
 	return c, problems
 }
 
 // ctlPlugins reads the sections of client plug-ins, none of which can be
 // loaded.
-func (d *Decoder) ctlPlugins(env map[string]string) {
+func (d *Decoder) ctlPlugins(env map[string]string, any bool) {
 	for _, s := range d.Doc.Sections {
 		if k, ok := KindOf(s.Name); !ok || k != KindCtlPlugin {
 			continue
@@ -107,8 +113,13 @@ func (d *Decoder) ctlPlugins(env map[string]string) {
 			v.Missing(CodeFactoryMissing, CtlFactoryKey, t)
 			continue
 		case !d.Offline:
-			v.Fail(CodeUnknownPlugin, CtlFactoryKey, t,
+			p := v.Problem(CodeUnknownPlugin, CtlFactoryKey, t,
 				"cannot load "+t.Text+": plug-ins written in Python cannot be loaded", "remove the section")
+			if any {
+				p.Severity = SeverityWarning
+				p.Message += "; its actions are not there"
+			}
+			v.Report(p)
 		}
 		for _, e := range s.All() {
 			if e.Key != CtlFactoryKey {

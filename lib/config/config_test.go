@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -246,10 +247,14 @@ func TestClient(t *testing.T) {
 		File: dir + "/full.conf", ServerURL: "unix://" + dir + "/s", Username: "user", HasUsername: true,
 		HasPassword: true, Prompt: "p%", HistoryFile: "/root/h",
 	}
-	if *c != want {
+	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got  %+v\nwant %+v", *c, want)
 	}
 	if c, err = load("empty.conf"); err != nil || c.ServerURL != "http://localhost:9001" || c.Prompt != "supervisor" || c.HasUsername {
+		t.Errorf("%+v, %v", c, err)
+	}
+	c, err = LoadClient(ClientOptions{File: "plug.conf", Dir: dir, AnyPlugin: true})
+	if err != nil || len(c.Warnings) != 1 || c.Warnings[0].Code != CodeUnknownPlugin || c.Warnings[0].Line != 3 {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for file, code := range map[string]string{

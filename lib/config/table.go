@@ -12,7 +12,9 @@ const (
 	FactoryKey           = "supervisor.rpcinterface_factory"
 	CtlFactoryKey        = "supervisor.ctl_factory"
 	MainRPCFactory       = "supervisor.rpcinterface:make_main_rpcinterface"
+	TwiddlerRPCFactory   = "supervisor_twiddler.rpcinterface:make_twiddler_rpcinterface"
 	DefaultResultHandler = "supervisor.dispatchers:default_handler"
+	StdoutResultHandler  = "supervisor_stdout:event_handler"
 )
 
 // key makes a key with a default.

@@ -141,8 +141,12 @@ func (l *loader) listener(s *config.Section) Group {
 
 	handler := v.Text("result_handler")
 	g.ResultHandler = handler.Text
-	if plugin(handler.Text) != config.DefaultResultHandler {
-		l.unknownPlugin(v, "result_handler", handler, "the usual one decides", config.DefaultResultHandler)
+	switch PluginName(handler.Text) {
+	case config.DefaultResultHandler, config.StdoutResultHandler:
+	default:
+		l.unknownPlugin(v, "result_handler", handler,
+			"the default decides instead, for which the result OK accepts an event and any other rejects it",
+			config.DefaultResultHandler, config.StdoutResultHandler)
 	}
 
 	events := v.Text("events")

@@ -34,6 +34,14 @@ type Warning struct {
 	Line          int
 }
 
+// String is the warning with its place, if it has one, before it.
+func (w Warning) String() string {
+	if w.File == "" || w.Line == 0 {
+		return w.Message
+	}
+	return w.File + ":" + value.FormatInt(int64(w.Line)) + ": " + w.Message
+}
+
 // Daemon holds the settings of [supervisord].
 type Daemon struct {
 	// Logfile is an absolute path, or the word "syslog".

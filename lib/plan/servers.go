@@ -98,9 +98,12 @@ func (l *loader) rpcInterfaces() {
 			continue
 		}
 		r.Factory = t.Text
-		r.Known = plugin(t.Text) == config.MainRPCFactory
-		if !r.Known {
-			l.unknownPlugin(v, config.FactoryKey, t, "the methods of "+t.Text+" will not be there", config.MainRPCFactory)
+		switch PluginName(t.Text) {
+		case config.MainRPCFactory, config.TwiddlerRPCFactory:
+			r.Known = true
+		default:
+			l.unknownPlugin(v, config.FactoryKey, t, "there will be no methods "+r.Name+".*",
+				config.MainRPCFactory, config.TwiddlerRPCFactory)
 		}
 		for _, e := range s.All() {
 			if e.Key != config.FactoryKey {
@@ -113,12 +116,12 @@ func (l *loader) rpcInterfaces() {
 
 // unknownPlugin reports a plug-in that is not built in: plug-ins of Supervisor
 // are written in Python and cannot be loaded.
-func (l *loader) unknownPlugin(v *config.Values, key string, t config.Text, lost, known string) {
+func (l *loader) unknownPlugin(v *config.Values, key string, t config.Text, lost string, known ...string) {
 	if l.opts.Offline {
 		return
 	}
 	p := v.Problem(config.CodeUnknownPlugin, key, t,
-		"cannot load "+t.Text+": plug-ins written in Python cannot be loaded", "the one that is built in is "+known)
+		"cannot load "+t.Text+": plug-ins written in Python cannot be loaded", "built in are "+strings.Join(known, " and "))
 	if l.opts.AnyPlugin {
 		p.Severity = config.SeverityWarning
 		p.Message += "; " + lost
@@ -132,8 +135,9 @@ var pluginForm = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^([\w.]+)\s*:\s*([\w.]+)\s*(\[.*\])?\s*$`)
 })
 
-// plugin returns the plain form of a plug-in's name.
-func plugin(name string) string {
+// PluginName is the plain form, module:function, of how a plug-in is named in
+// a configuration.
+func PluginName(name string) string {
 	if name == config.MainRPCFactory || name == config.DefaultResultHandler {
 		return name
 	}
