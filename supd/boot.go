@@ -23,6 +23,7 @@ import (
 	"sup/supd/internal/fcgi"
 	"sup/supd/internal/server"
 	"sup/supd/internal/state"
+	"sup/supd/internal/systemd"
 )
 
 // run is supd from its command line to its exit status: 0 after an orderly
@@ -55,6 +56,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return usageError(stderr, prog, err)
 	}
 	upgraded := inheritance()
+	// While the environment still speaks of us.
+	activated := systemd.Sockets()
 	closeOnExec()
 	toBe, detached := daemonToBe()
 	if !p.Daemon.NoDaemon && !detached && upgraded == nil {
@@ -66,7 +69,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	return boot(&start{
 		prog: prog, self: self, args: args, plan: p, load: load, detacher: toBe, upgraded: upgraded,
-		stdout: stdout, stderr: stderr,
+		activated: activated, stdout: stdout, stderr: stderr,
 	})
 }
 
@@ -79,8 +82,12 @@ type start struct {
 	load     func() (*plan.Plan, error)
 	detacher *detacher // nil in the foreground
 	upgraded *heritage // what the image before has left us, nil if there was none
-	stdout   io.Writer
-	stderr   io.Writer
+	// activated are the sockets that the service manager has opened for us,
+	// lent the addresses of those that servers could have.
+	activated []*os.File
+	lent      []string
+	stdout    io.Writer
+	stderr    io.Writer
 
 	log     *activity.Log
 	servers *server.Server
@@ -119,10 +126,9 @@ func boot(s *start) int {
 		fmt.Fprintf(s.stderr, "Error: %v\n", err)
 		return 1
 	}
-	opts := serverOptions(p, s.stderr)
-	if s.upgraded != nil {
-		opts.Inherited = s.upgraded.sockets()
-	}
+	inherited := s.takeSockets()
+	opts := s.serverOptions(p)
+	opts.Inherited = inherited
 	s.servers, err = server.Open(p.Servers, opts)
 	if err != nil {
 		return usageError(s.stderr, s.prog, err)
@@ -277,12 +283,16 @@ func (s *start) supervise() int {
 		s.pidfile = p.Daemon.Pidfile
 	}
 	var ready func()
+	notify, err := s.notify()
+	if err != nil {
+		s.log.Print(activity.Warn, err.Error())
+	}
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
 		Signals: s.signals, Suplog: s.suplog,
 		StateDir: s.state, Saved: s.saved, Upgraded: s.upgraded != nil,
 		Self: s.self, Args: s.args, Pause: s.pause, Resume: s.resume, Replace: s.replace,
-		Ready: func() { ready() },
+		Ready: func() { ready() }, Notify: notify,
 	})
 	s.daemon = d
 	ready = func() { s.servers.Serve(d, s.log) }
@@ -338,7 +348,7 @@ func (s *start) reopenServers(p *plan.Plan) error {
 			f.Close()
 		}
 	}()
-	opts := serverOptions(p, s.stderr)
+	opts := s.serverOptions(p)
 	opts.Inherited = files
 	next, err := server.Open(p.Servers, opts)
 	if err != nil {
@@ -349,7 +359,7 @@ func (s *start) reopenServers(p *plan.Plan) error {
 	next.Serve(s.daemon, s.log)
 	for _, conf := range s.plan.Servers {
 		stays := slices.ContainsFunc(p.Servers, func(c plan.Server) bool { return server.Address(c) == server.Address(conf) })
-		if conf.Unix && !stays {
+		if conf.Unix && !stays && !slices.Contains(opts.Lent, server.Address(conf)) {
 			_ = os.Remove(conf.Path)
 		}
 	}

@@ -3,13 +3,18 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"os"
+	"slices"
 	"strings"
 
 	"sup/lib/cli"
 	"sup/lib/logfile"
 	"sup/lib/plan"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/daemon"
 	"sup/supd/internal/server"
+	"sup/supd/internal/systemd"
 )
 
 // usageError says what is wrong with the command line or the configuration, in
@@ -56,8 +61,32 @@ The manual is supd(8); check a configuration with "supconf lint".
 `
 }
 
-func serverOptions(p *plan.Plan, stderr io.Writer) server.Options {
-	return server.Options{Version: cli.FullVersion(), Interfaces: p.RPCInterfaces, Stderr: stderr}
+// serverOptions are the settings of the servers of a plan. Sockets are not
+// among them.
+func (s *start) serverOptions(p *plan.Plan) server.Options {
+	return server.Options{Version: cli.FullVersion(), Interfaces: p.RPCInterfaces, Stderr: s.stderr, Lent: s.lent}
+}
+
+// takeSockets finds the sockets that we were given at our start: by the image
+// before us, or by the service manager. It may be called once.
+func (s *start) takeSockets() map[string]*os.File {
+	if s.upgraded != nil {
+		s.lent = s.upgraded.Lent
+		return s.upgraded.sockets()
+	}
+	files := server.SocketAddresses(s.activated)
+	s.lent = slices.Sorted(maps.Keys(files))
+	return files
+}
+
+// notify is our side of the talk with the service manager, nil if there is
+// none.
+func (s *start) notify() (*daemon.Notify, error) {
+	n, err := systemd.NewNotifier()
+	if n == nil || err != nil {
+		return nil, err
+	}
+	return &daemon.Notify{Send: n.Send, Reloading: systemd.Reloading, Watchdog: systemd.Watchdog()}, nil
 }
 
 // openActivityLog opens what logfile= names.

@@ -39,7 +39,9 @@ type heritage struct {
 	Lock     int
 	// Sockets are the listening sockets, by address.
 	Sockets map[string]int
-	State   json.RawMessage
+	// Lent are the addresses of those that the service manager has opened.
+	Lent  []string
+	State json.RawMessage
 }
 
 // inheritance reads what the image before has left, nil if there was none.
@@ -128,7 +130,7 @@ func (s *start) replace(snapshot *state.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	h := heritage{Sockets: map[string]int{}, State: text}
+	h := heritage{Sockets: map[string]int{}, Lent: s.lent, State: text}
 	var pass []int
 	for address, f := range files {
 		defer f.Close()

@@ -76,6 +76,8 @@ type Options struct {
 	// due at start has been made, or could not be. A client that is answered
 	// from then on sees no process that has yet to get its pid.
 	Ready func()
+	// Notify tells the service manager how things stand; nil without one.
+	Notify *Notify
 }
 
 // Daemon is a running supd. Its exported methods, but for Run, may be called
@@ -111,6 +113,7 @@ type Daemon struct {
 	early    map[int]earlyExit
 	logs     *logPlane
 	events   *dispatcher
+	notify   *notifier  // nil without a service manager
 	leaving  *departure // set while shutting down or restarting
 	pending  []func()   // to run before the next message
 	finished bool
@@ -151,6 +154,7 @@ func New(opts Options) *Daemon {
 	}
 	d.logs = newLogPlane(d)
 	d.events = newDispatcher(d)
+	d.notify = newNotifier(d)
 	return d
 }
 
@@ -174,7 +178,8 @@ func (d *Daemon) Run(ctx context.Context) int {
 	}
 	// What ended before there was anybody to hear of it.
 	d.reap()
-	d.awaitReady()
+	d.notify.start(ctx)
+	d.awaitReady(d.notify.awaitStart())
 
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -204,10 +209,11 @@ func (d *Daemon) Run(ctx context.Context) int {
 	return d.status
 }
 
-// awaitReady calls Ready when the first starts are through, or when they take
-// too long.
-func (d *Daemon) awaitReady() {
+// awaitReady calls Ready, and then done, when the first starts are through, or
+// when they take too long.
+func (d *Daemon) awaitReady(done func()) {
 	if d.opts.Ready == nil {
+		done()
 		return
 	}
 	const patience = time.Second
@@ -218,6 +224,7 @@ func (d *Daemon) awaitReady() {
 			called = true
 			d.timers.clear(late)
 			d.opts.Ready()
+			done()
 		}
 	}
 	late = d.after(patience, ready)
@@ -287,6 +294,7 @@ func (d *Daemon) begin() {
 func (d *Daemon) setMood(m Mood) {
 	d.mood = m
 	d.shown.Store(int32(m))
+	d.notify.changed()
 }
 
 // now is monotonic time since the daemon was made.

@@ -95,6 +95,7 @@ func (d *Daemon) shutdown() {
 		return
 	}
 	d.setMood(MoodShutdown)
+	d.notify.stopping()
 	if d.leaving == nil {
 		d.depart(nil)
 		return
@@ -109,10 +110,12 @@ func (d *Daemon) restart() {
 	if d.mood != MoodRunning {
 		return
 	}
+	d.notify.reloading()
 	go func() {
 		next, err := d.opts.Reload()
 		d.post(func() {
 			if err != nil {
+				d.notify.reloaded()
 				d.log.Print(activity.Error, "cannot restart, everything goes on as it is: "+err.Error())
 				return
 			}
@@ -200,6 +203,7 @@ func (d *Daemon) takeBatch() bool {
 		}
 	}
 	l.stuck = d.after(patience+killPatience, d.stillAlive)
+	d.notify.patience(patience + killPatience + lastWordsPatience)
 	return true
 }
 
@@ -270,6 +274,7 @@ func (d *Daemon) resume(next *plan.Plan) {
 	d.log.SetLevel(activity.ParseLevel(next.Daemon.LogLevel))
 	d.events.hub.Debug = d.log.Enabled(activity.Debug)
 	d.begin()
+	d.notify.awaitStart()()
 }
 
 func signalName(s syscall.Signal) string {

@@ -24,6 +24,7 @@ import (
 func (p *proc) changed() {
 	p.saved = nil
 	p.d.dirty = true
+	p.d.notify.changed()
 }
 
 // flush has the state saved if something has changed in this turn of the loop.

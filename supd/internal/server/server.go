@@ -70,6 +70,10 @@ type Options struct {
 	// wants are taken over and closed, the others left alone. The mode and
 	// owner of a socket file stay as they are then.
 	Inherited map[string]*os.File
+	// Lent are the addresses of sockets that belong to somebody else, who
+	// listens on them when we don't: the files of unix sockets among them are
+	// not removed.
+	Lent []string
 	// AllowedHosts are names under which TCP servers without a password may
 	// be addressed, beside their own.
 	AllowedHosts []string
@@ -286,7 +290,7 @@ func (s *Server) close(ctx context.Context, unlink bool) error {
 
 func (s *Server) closeListeners(unlink bool) {
 	for _, ep := range s.endpoints {
-		if unlink && ep.conf.Unix {
+		if unlink && ep.conf.Unix && !slices.Contains(s.opts.Lent, Address(ep.conf)) {
 			// Somebody else's socket may lie there by now.
 			if id, err := idOf(ep.conf.Path); err == nil && id == ep.file {
 				os.Remove(ep.conf.Path)
