@@ -18,6 +18,8 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 BINDIR   = $(DESTDIR)$(PREFIX)/bin
 MANDIR   = $(DESTDIR)$(PREFIX)/share/man
+UNITDIR  = $(DESTDIR)$(PREFIX)/lib/systemd/system
+TMPFILESDIR = $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
 
 .PHONY: all build run test fuzz check bench install uninstall clean help
 
@@ -30,7 +32,9 @@ build: ## build the five tools into bin/ (static, without paths of this machine)
 run: build ## build and run supd on a demo configuration in a temporary directory
 	./bin/supd --demo
 
-TESTFLAGS ?=
+# Tests read and build what lies in other modules, of which go's cache of results
+# knows nothing.
+TESTFLAGS ?= -count=1
 test: build ## run every test with the race detector
 	@bad=; for m in $(MODULES); do (cd $$m && $(GO) test -race $(TESTFLAGS) ./...) || bad="$$bad $$m"; done; \
 	  test -z "$$bad" || { echo "tests have failed in:$$bad" >&2; exit 1; }
@@ -47,18 +51,21 @@ check: ## what must hold before a change lands
 bench: build ## the project's own measurements
 	@set -e; for m in $(MODULES); do (cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...); done
 
-install: build ## install tools and manual pages below DESTDIR/PREFIX, with Supervisor's names as links
-	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man8
+install: build ## install tools, manual pages and systemd files below DESTDIR/PREFIX; Supervisor's names as links
+	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man8 $(UNITDIR) $(TMPFILESDIR)
 	install -m 755 $(addprefix bin/,$(TOOLS)) $(BINDIR)
 	ln -sf supd $(BINDIR)/supervisord
 	ln -sf supctl $(BINDIR)/supervisorctl
 	ln -sf supconf $(BINDIR)/echo_supervisord_conf
 	install -m 644 supconf/supconf.1 supctl/supctl.1 suplog/suplog.1 suptail/suptail.1 $(MANDIR)/man1
 	install -m 644 supd/supd.8 $(MANDIR)/man8
+	sed 's,/usr/local/bin,$(PREFIX)/bin,' supd/systemd/supd.service >$(UNITDIR)/supd.service
+	install -m 644 supd/systemd/sup.conf $(TMPFILESDIR)
 
 uninstall: ## remove what install has put there
 	rm -f $(addprefix $(BINDIR)/,$(TOOLS) supervisord supervisorctl echo_supervisord_conf)
 	rm -f $(addprefix $(MANDIR)/man1/,supconf.1 supctl.1 suplog.1 suptail.1) $(MANDIR)/man8/supd.8
+	rm -f $(UNITDIR)/supd.service $(TMPFILESDIR)/sup.conf
 
 clean: ## remove what build has made
 	rm -rf bin
