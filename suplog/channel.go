@@ -22,6 +22,14 @@ const (
 	busyInterval = 20 * time.Millisecond
 	// maxGather is the longest time for which a pipe is left to fill.
 	maxGather = 6 * time.Millisecond
+	// minGather is the shortest one that is worth the sleep.
+	minGather = 20 * time.Microsecond
+	// largeTake is what makes a wake-up worth its while.
+	largeTake = 8000
+	// maxGathered is how many turns in a row are waited for.
+	maxGathered = 64
+	// rateWindow is the time over which the rate of a stream is measured.
+	rateWindow = time.Millisecond
 )
 
 // host is what a channel tells to. Its methods are called from the channel's
@@ -62,14 +70,20 @@ type channel struct {
 	nextPID  int32  // from switchAt on
 	switchAt uint64 // in bytes taken; 0: pid is right
 
-	taken    uint64 // bytes taken from the pipe so far
-	capacity int    // of the pipe
-	last     time.Time
-	flood    bool // the pipe would be full in less time than others may wait
-	closing  bool // end when what was in the pipe has been taken, up to
-	closeAt  uint64
-	stopped  bool // end now
-	drains   []drain
+	taken    uint64    // bytes taken from the pipe so far
+	capacity int       // of the pipe
+	last     time.Time // of the last turn that moved something
+	// The bytes per nanosecond of late, and what the next figure is made of.
+	rate        float64
+	window      time.Time
+	windowBytes int
+	gathered    int  // how many turns in a row were waited for
+	largeWrites bool // as seen in a turn that was not
+	flood       bool // the pipe would be full in less time than others may wait
+	closing     bool // end when what was in the pipe has been taken, up to
+	closeAt     uint64
+	stopped     bool // end now
+	drains      []drain
 
 	outage outage
 
@@ -172,22 +186,41 @@ func (c *channel) run() {
 func (c *channel) hurried() bool { return c.closing || len(c.drains) > 0 }
 
 // gather says how long to leave the pipe alone after n bytes were taken from
-// it: a stream of small writes would otherwise cost a wake-up for each, and
-// the writer its time slice. A pipe that is left until it is half full never
-// holds the writer up; one that is written to now and then is not left alone.
+// it. A stream of small writes would otherwise cost a wake-up for each of them,
+// here and in the writer. A pipe that is left until a quarter is full never holds
+// the writer up; one that is written to now and then, or in large pieces
+// anyway, is not left alone.
 func (c *channel) gather(n int, now time.Time) time.Duration {
 	interval := now.Sub(c.last)
 	c.last = now
 	if n >= c.capacity/2 && c.capacity < maxPipe {
 		c.grow()
 	}
-	c.flood = false
-	if interval >= busyInterval || n == 0 {
+	if interval >= busyInterval {
+		c.rate, c.windowBytes, c.window = 0, 0, now
 		return 0
 	}
-	half := time.Duration(float64(c.capacity/2) / float64(n) * float64(interval))
-	c.flood = half < maxGather
-	return min(half, maxGather)
+	c.windowBytes += n
+	if d := now.Sub(c.window); d >= rateWindow {
+		c.rate = float64(c.windowBytes) / float64(d)
+		c.windowBytes, c.window = 0, now
+	}
+	if c.rate == 0 {
+		return 0
+	}
+	// Large writes come in large pieces as it is. Which kind these are is seen
+	// now and then by not waiting.
+	if c.gathered == 0 {
+		c.largeWrites = n >= largeTake
+	}
+	fill := time.Duration(float64(c.capacity/4) / c.rate)
+	c.flood = fill < maxGather
+	if c.largeWrites || fill < minGather || c.gathered == maxGathered {
+		c.gathered = 0
+		return 0
+	}
+	c.gathered++
+	return min(fill, maxGather)
 }
 
 // grow gives a busy pipe room for more, where that is allowed.

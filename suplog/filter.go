@@ -68,6 +68,10 @@ func filter(a arguments, std cli.Streams) error {
 				c.outage.report(c)
 				c.stopped = true
 			})
+			if w.idle.Load() {
+				// It looks at its requests before it takes anything.
+				return nil
+			}
 			select {
 			case <-done:
 			case <-time.After(termPatience):

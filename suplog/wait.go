@@ -1,6 +1,7 @@
 package main
 
 import (
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,12 @@ const (
 type blockingWaiter struct {
 	pipe  int
 	event int // an eventfd
+	// peek is a pipe into which one byte is duplicated to find out that there
+	// is one. Once a pipe has been polled, the kernel wakes somebody up for
+	// each write to it, for good; to wait in tee(2) does not have that cost.
+	// It cannot be interrupted, hence idle.
+	peekR, peekW int
+	idle         atomic.Bool
 }
 
 func newBlockingWaiter(pipe int) (*blockingWaiter, error) {
@@ -37,10 +44,17 @@ func newBlockingWaiter(pipe int) (*blockingWaiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &blockingWaiter{pipe, event}, nil
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, err
+	}
+	return &blockingWaiter{pipe: pipe, event: event, peekR: fds[0], peekW: fds[1]}, nil
 }
 
 func (w *blockingWaiter) wait(what waitFor, d time.Duration) {
+	if what != forTime && d < 0 && w.waitInput() {
+		return
+	}
 	p := [2]unix.PollFd{{Fd: int32(w.event), Events: unix.POLLIN}, {Fd: int32(w.pipe), Events: unix.POLLIN}}
 	n := 1
 	if what != forTime {
@@ -57,6 +71,21 @@ func (w *blockingWaiter) wait(what waitFor, d time.Duration) {
 	}
 }
 
+// waitInput waits until the pipe can be read, or has come to its end. It
+// returns false if it cannot wait, because somebody made the pipe non-blocking.
+func (w *blockingWaiter) waitInput() bool {
+	w.idle.Store(true)
+	defer w.idle.Store(false)
+	n, err := unix.Tee(w.pipe, w.peekW, 1, 0)
+	if n > 0 {
+		var b [1]byte
+		_, _ = unix.Read(w.peekR, b[:])
+	}
+	return err == nil || err == unix.EINTR
+}
+
+// wake does not wake a channel that waits for input: that has nothing to do
+// until there is some, and then looks at its requests first.
 func (w *blockingWaiter) wake() {
 	one := [8]byte{1}
 	_, _ = unix.Write(w.event, one[:])
