@@ -55,6 +55,7 @@ func ParseCall(body []byte) (Call, error) {
 type reader struct {
 	b      []byte
 	pos    int
+	begin  int // behind a byte order mark
 	depth  int
 	values int
 	buf    []byte // of text, reused
@@ -85,7 +86,7 @@ func (p *reader) call() (Call, error) {
 		return call, &SyntaxError{i, "a character that XML forbids"}
 	}
 	if strings.HasPrefix(string(p.b[:min(3, len(p.b))]), "\ufeff") {
-		p.pos = 3
+		p.pos, p.begin = 3, 3
 	}
 	seen := false
 	for {

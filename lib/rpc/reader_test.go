@@ -76,6 +76,8 @@ func TestParseCallForms(t *testing.T) {
 		{"<methodCall><methodName>a.b</methodName><params/></methodCall>", "a.b", 0},
 		{"<methodCall><methodName> a.b </methodName></methodCall>", " a.b ", 0},
 		{"\ufeff<methodCall><methodName>a.b</methodName></methodCall>\n<!-- end -->", "a.b", 0},
+		{"\ufeff<?xml version='1.0'?><methodCall><methodName>a.b</methodName></methodCall>", "a.b", 0},
+		{"\n<methodCall><?xml-stylesheet?><methodName>a.b</methodName></methodCall>", "a.b", 0},
 		{"<!DOCTYPE methodCall SYSTEM 'x'><methodCall><methodName>a.b</methodName></methodCall>", "a.b", 0},
 		{"<x><methodName>a.b</methodName></x>", "a.b", 0},
 		{"<methodName>a.b</methodName>", "a.b", 0},
@@ -92,7 +94,7 @@ func TestParseCallErrors(t *testing.T) {
 	deep := strings.Repeat("<array><data><value>", 40) + strings.Repeat("</value></data></array>", 40)
 	many := "<array><data>" + strings.Repeat("<value/>", MaxValues) + "</data></array>"
 	for _, in := range []string{
-		"", "not xml", "<", "<a", "<a>", "<a/>", "</a>", "<a></b>", "<methodCall><params/></methodCall>",
+		"", "not xml", " <?xml version='1.0'?><methodCall><methodName>a.b</methodName></methodCall>", "<", "<a", "<a>", "<a/>", "</a>", "<a></b>", "<methodCall><params/></methodCall>",
 		"<methodCall><methodName></methodName></methodCall>",
 		"<methodCall><methodName>a.b</methodName></methodCall> trailing",
 		"<methodCall><methodName>a.b</methodName></methodCall><x/>",

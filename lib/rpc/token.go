@@ -28,6 +28,9 @@ func (p *reader) next() (token, error) {
 		case '/':
 			return p.closeTag()
 		case '?':
+			if p.pos > p.begin && hasPrefix(rest, "<?xml") && len(rest) > 5 && isBlank(rest[5]) {
+				return token{}, p.fail("a declaration that is not at the beginning")
+			}
 			if err := p.skip(2, "?>"); err != nil {
 				return token{}, err
 			}

@@ -65,6 +65,17 @@ type Backend interface {
 	Upgrade(ctx context.Context) error
 	Generation(ctx context.Context) (rpc.Generation, error)
 
+	// GroupNames are the names of the active groups, in the order of starting.
+	GroupNames(ctx context.Context) ([]string, error)
+	// AddProgram adds the processes of a program, whose options are the keys
+	// of a [program:x] section, to an active group. It faults with
+	// BAD_NAME if there is no such group, or one of the names is taken, and
+	// with INCORRECT_PARAMETERS if the options cannot be used.
+	AddProgram(ctx context.Context, group, program string, options map[string]string) error
+	// RemoveProcess takes a process out of its group, with STILL_RUNNING if it
+	// is not stopped.
+	RemoveProcess(ctx context.Context, group, process string) error
+
 	SendRemoteCommEvent(ctx context.Context, kind, data string) error
 }
 

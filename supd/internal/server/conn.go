@@ -1,10 +1,12 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -193,13 +195,30 @@ func (q *connQueue) Addr() net.Addr { return q.addr }
 // handOver gives a connection to net/http, together with what has been read
 // of the request. The connection is busy.
 func (c *conn) handOver(read []byte) {
-	c.ahead = append(c.ahead, read...)
+	c.ahead = append(c.ahead, withHost(read)...)
 	c.Conn.SetReadDeadline(time.Time{})
 	select {
 	case c.ep.queue.conns <- c:
 	case <-c.ep.srv.ctx.Done():
 		c.Close()
 	}
+}
+
+// withHost adds an empty Host to a header that lacks one. HTTP/1.1 wants it and
+// net/http insists; Supervisor does not, and health checks that were written by
+// hand get along without.
+func withHost(request []byte) []byte {
+	line := bytes.IndexByte(request, '\n') + 1
+	end := bytes.Index(request, []byte("\r\n\r\n"))
+	if line == 0 || end < line-2 || !bytes.HasSuffix(request[:line], []byte(" HTTP/1.1\r\n")) {
+		return request
+	}
+	for field := range bytes.Lines(request[line : end+2]) {
+		if len(field) >= 5 && is(field[:5], "host:") {
+			return request
+		}
+	}
+	return slices.Concat(request[:line], []byte("Host:\r\n"), request[line:])
 }
 
 func isClosed(err error) bool {

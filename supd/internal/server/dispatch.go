@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"sup/lib/config"
 	"sup/lib/plan"
 	"sup/lib/rpc"
 )
@@ -51,6 +52,7 @@ const (
 	anyParam                      // anything, as text
 	callsParam                    // an array
 	methodsParam                  // the name of a method, even one of another type
+	optionsParam                  // a struct of scalars
 )
 
 // typeWord is the type that methodSignature tells.
@@ -62,6 +64,8 @@ func (k paramKind) typeWord() string {
 		return "boolean"
 	case callsParam:
 		return "array"
+	case optionsParam:
+		return "struct"
 	}
 	return "string"
 }
@@ -97,7 +101,8 @@ func (m *method) text() string {
 
 // factories are the interfaces that an [rpcinterface:x] section can name.
 var factories = map[string][]method{
-	"supervisor.rpcinterface:make_main_rpcinterface": mainMethods,
+	config.MainRPCFactory:     mainMethods,
+	config.TwiddlerRPCFactory: twiddlerMethods,
 }
 
 // methodTable holds the methods that are served, by full name.
@@ -109,7 +114,11 @@ type methodTable struct {
 func newMethodTable(interfaces []plan.RPCInterface) *methodTable {
 	t := &methodTable{byName: make(map[string]*method)}
 	for _, in := range interfaces {
-		t.add(in.Name, factories[plan.PluginName(in.Factory)])
+		methods := factories[plan.PluginName(in.Factory)]
+		if list, ok := in.Options["whitelist"]; ok {
+			methods = whitelisted(methods, list)
+		}
+		t.add(in.Name, methods)
 	}
 	t.add("system", systemMethods())
 	t.names = slices.Sorted(maps.Keys(t.byName))
@@ -248,6 +257,16 @@ func (c *call) convert(i int, kind paramKind) error {
 	case callsParam:
 		if v.Kind != rpc.Array {
 			return bad
+		}
+	case optionsParam:
+		if v.Kind != rpc.Struct {
+			return bad
+		}
+		for _, m := range v.Members {
+			switch m.Value.Kind {
+			case rpc.Nil, rpc.Array, rpc.Struct:
+				return bad
+			}
 		}
 	}
 	return nil

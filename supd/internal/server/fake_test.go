@@ -83,6 +83,18 @@ func (f *fake) Generation(context.Context) (rpc.Generation, error) {
 	return rpc.Generation{Generation: 2, PID: 7, Kept: 3}, f.note("Generation")
 }
 
+func (f *fake) GroupNames(context.Context) ([]string, error) {
+	return []string{"g", "one"}, f.note("GroupNames")
+}
+
+func (f *fake) AddProgram(_ context.Context, group, program string, options map[string]string) error {
+	return f.note("AddProgram %s %s %v", group, program, options)
+}
+
+func (f *fake) RemoveProcess(_ context.Context, group, process string) error {
+	return f.note("RemoveProcess %s %s", group, process)
+}
+
 func (f *fake) find(group, process string) (rpc.ProcessInfo, error) {
 	for _, i := range f.infos {
 		if i.Group == group && i.Name == process {

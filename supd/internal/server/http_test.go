@@ -54,6 +54,9 @@ func TestHTTPStatus(t *testing.T) {
 		{"strange version", "GET / HTTP/9.9\r\nHost: x\r\n\r\n", 505},
 		{"large header", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 80<<10) + "\r\n\r\n", 431},
 		{"large header of a call", "POST /RPC2 HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 80<<10) + "\r\n\r\n", 431},
+		{"page without host", "GET /ok.html HTTP/1.1\r\n\r\n", 200},
+		{"action without host", "GET /index.html?action=refresh HTTP/1.1\r\nX-Host: a\r\n\r\n", 301},
+		{"absolute address without host", "GET http://x/nosuch HTTP/1.1\r\n\r\n", 404},
 		{"page", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200},
 		{"two slashes", "GET //index.html HTTP/1.1\r\nHost: x\r\n\r\n", 200},
 		{"unknown path", "GET /nosuch HTTP/1.1\r\nHost: x\r\n\r\n", 404},
@@ -80,6 +83,9 @@ func TestHTTPStatus(t *testing.T) {
 			t.Errorf("%s: %d, want %d", test.name, r.status, test.want)
 		}
 		// net/http writes these itself.
+		if test.name == "style" && r.header.Get("Content-Type") != "text/css" {
+			t.Errorf("style: %s", r.header.Get("Content-Type"))
+		}
 		own := !slices.Contains([]string{"expect", "negative length", "hex length", "two lengths", "endless length", "no version", "malformed",
 			"nul", "strange version", "large header", "large header of a call"}, test.name)
 		if own && r.header.Get("Content-Length") == "" {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sup/lib/rpc"
@@ -21,9 +22,18 @@ func logSite(t *testing.T, content string) (*site, string) {
 	}
 	f.logs["one:one stdout"] = path
 	f.logs["g:m stdout"] = path + "-missing"
-	f.logs["g:m stderr"] = "/dev/null"
+	f.logs["g:m stderr"] = fifo(t)
+	f.logs["one:one stderr"] = "/dev/null"
 	f.mainLog = path
 	return newSite(t, f, Options{}), path
+}
+
+func fifo(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func tailed(text, size, overflow string) string {
@@ -68,7 +78,8 @@ func TestReadingLogs(t *testing.T) {
 		params []string
 		want   string
 	}{
-		{"readProcessStderrLog", []string{"one", "0", "0"}, "fault 20 NO_FILE"},
+		{"readProcessStderrLog", []string{"one", "0", "0"}, str("")},
+		{"readProcessStderrLog", []string{"one", "0", "-1"}, "fault 3 BAD_ARGUMENTS"},
 		{"readProcessStdoutLog", []string{"g:m", "0", "-1"}, "fault 20 NO_FILE: " + path + "-missing"},
 		{"readProcessStderrLog", []string{"g:m", "0", "0"}, "fault 30 FAILED"},
 		{"readProcessStdoutLog", []string{"nosuch", "0", "0"}, "fault 10 BAD_NAME: nosuch"},
@@ -77,11 +88,16 @@ func TestReadingLogs(t *testing.T) {
 		{"tailProcessStdoutLog", []string{"g:m", "5", "10"}, tailed("", "0", "0")},
 		{"tailProcessStderrLog", []string{"g:m", "5", "10"}, tailed("", "5", "0")},
 		{"tailProcessStderrLog", []string{"g:m", "5", "10000000"}, tailed("", "5", "0")},
+		{"tailProcessStderrLog", []string{"one", "5", "10000000"}, tailed("", "0", "0")},
 		{"tailProcessStdoutLog", []string{"nosuch", "0", "0"}, "fault 10 BAD_NAME: nosuch"},
 	} {
 		if got := s.call("supervisor."+test.method, test.params...); got != test.want {
 			t.Errorf("%s %v: %s, want %s", test.method, test.params, got, test.want)
 		}
+	}
+	s.backend.logs["one:one stderr"] = ""
+	if got := s.call("supervisor.readProcessStderrLog", "one", "0", "0"); got != "fault 20 NO_FILE" {
+		t.Errorf("no log: %s", got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"sup/lib/logfile"
 	"sup/lib/rpc"
@@ -20,7 +21,8 @@ func (c *call) readLog(path string, offset, length int64) error {
 		return rpc.NewFault(rpc.NoFile, "")
 	}
 	// That the file is not there matters more than the arguments.
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	fi, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return rpc.NewFault(rpc.NoFile, path)
 	}
 	section, err := logfile.OpenSection(path, offset, length)
@@ -29,10 +31,20 @@ func (c *call) readLog(path string, offset, length int64) error {
 		return rpc.NewFault(rpc.BadArguments, "")
 	case errors.Is(err, fs.ErrNotExist):
 		return rpc.NewFault(rpc.NoFile, path)
+	case err != nil && fi != nil && isNull(fi):
+		c.out.enc.String("")
+		return nil
 	case err != nil:
 		return rpc.NewFault(rpc.Failed, "")
 	}
 	return c.writeLog(section)
+}
+
+// isNull tells whether a log is /dev/null, which many use for "no log" and which
+// can be read: it is empty.
+func isNull(fi fs.FileInfo) bool {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && fi.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 1<<8|3
 }
 
 func (c *call) readProcessLog(channel string) error {
@@ -91,7 +103,9 @@ func (c *call) tailLog(path string, offset, length int64) error {
 		var data []byte
 		var err error
 		if data, size, overflow, err = logfile.Tail(path, offset, length); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			size = offset
+			if fi, err := os.Stat(path); err != nil || !isNull(fi) {
+				size = offset
+			}
 		}
 		enc.String(string(data))
 	} else if section, n, over := tailSection(path, offset, length); section != nil {
@@ -114,6 +128,9 @@ func (c *call) tailLog(path string, offset, length int64) error {
 func tailSection(path string, offset, length int64) (section *logfile.Section, size int64, overflow bool) {
 	fi, err := os.Stat(path)
 	if err != nil {
+		return nil, 0, false
+	}
+	if isNull(fi) {
 		return nil, 0, false
 	}
 	if !fi.Mode().IsRegular() {

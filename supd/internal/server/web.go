@@ -66,7 +66,9 @@ func (ep *endpoint) servePage(w http.ResponseWriter, r *http.Request, name strin
 		return
 	}
 	w.Header().Set("Cache-Control", "max-age=3600")
-	reply(w, http.StatusOK, mime.TypeByExtension(path.Ext(name)), data)
+	// Bare, as Supervisor has it: the files are plain ASCII.
+	kind, _, _ := strings.Cut(mime.TypeByExtension(path.Ext(name)), ";")
+	reply(w, http.StatusOK, kind, data)
 }
 
 // render sends a page. It is never to be kept: it shows a moment.
