@@ -60,6 +60,7 @@ install: build ## install tools, manual pages and systemd files below DESTDIR/PR
 	install -m 644 supconf/supconf.1 supctl/supctl.1 suplog/suplog.1 suptail/suptail.1 $(MANDIR)/man1
 	install -m 644 supd/supd.8 $(MANDIR)/man8
 	sed 's,/usr/local/bin,$(PREFIX)/bin,' supd/systemd/supd.service >$(UNITDIR)/supd.service
+	chmod 644 $(UNITDIR)/supd.service
 	install -m 644 supd/systemd/sup.conf $(TMPFILESDIR)
 
 uninstall: ## remove what install has put there
