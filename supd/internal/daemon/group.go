@@ -54,11 +54,11 @@ func (d *Daemon) addGroupAs(cfg *plan.Group, saved map[[2]string]*state.Process)
 		}
 		g.procs = append(g.procs, p)
 	}
-	slices.SortStableFunc(g.procs, func(a, b *proc) int { return cmp.Compare(a.cfg.Priority, b.cfg.Priority) })
+	g.sort()
 	for _, p := range g.procs {
 		p.makeStreams(saved[[2]string{cfg.Name, p.cfg.Name}])
-		if saved == nil {
-			p.openAutoLogs()
+		if saved == nil && !p.cfg.AutoStart {
+			p.createAutoLogs()
 		}
 	}
 	d.groups[cfg.Name] = g
@@ -66,6 +66,11 @@ func (d *Daemon) addGroupAs(cfg *plan.Group, saved map[[2]string]*state.Process)
 	d.events.openPool(g)
 	d.dirty = true
 	return true
+}
+
+// sort puts the processes into the order of starting.
+func (g *group) sort() {
+	slices.SortStableFunc(g.procs, func(a, b *proc) int { return cmp.Compare(a.cfg.Priority, b.cfg.Priority) })
 }
 
 // removeGroup forgets a group whose processes have all stopped.

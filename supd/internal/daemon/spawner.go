@@ -24,6 +24,8 @@ type spawnJob struct {
 	// program is set for a program, helper for a process of our own.
 	program *programJob
 	helper  *helperJob
+	// create are logs to be created empty.
+	create []string
 }
 
 type helperJob struct {
@@ -174,6 +176,12 @@ func runSpawner(ctx context.Context, d *Daemon) {
 			return
 		}
 		for _, job := range jobs {
+			for _, path := range job.create {
+				createLog(path)
+			}
+			if job.create != nil {
+				continue
+			}
 			if h := job.helper; h != nil {
 				pid, serr := 0, err
 				if serr == nil {

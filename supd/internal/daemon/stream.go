@@ -68,13 +68,27 @@ func (p *proc) makeStreams(saved *state.Process) {
 	}
 }
 
-// openAutoLogs begins the logs with a name of our choice; named ones are opened
-// when the program starts.
-func (p *proc) openAutoLogs() {
+// createAutoLogs has the logs with a name of our choice created, where the
+// program does not start by itself: clients are told their names, and find
+// them empty. Named logs are created when the program starts.
+func (p *proc) createAutoLogs() {
+	var paths []string
 	for _, s := range p.streams() {
 		if s.state == streamUnopened && s.settings.Path != "" && s.auto() {
-			s.open()
+			paths = append(paths, s.settings.Path)
 		}
+	}
+	if len(paths) > 0 {
+		p.d.spawns.put(spawnJob{create: paths})
+	}
+}
+
+// createLog creates an empty log. What keeps it from being done is told when
+// the program starts.
+func createLog(path string) {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		unix.Close(fd)
 	}
 }
 

@@ -154,7 +154,7 @@ func (p *proc) resume(s *state.Process, l state.Living, alive bool) bool {
 		d.soon(func() { d.autostart([]*group{p.group}) })
 	}
 	p.resumeDeadline(s)
-	p.openAutoLogs()
+	p.createAutoLogs()
 	return false
 }
 
