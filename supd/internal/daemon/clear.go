@@ -2,6 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"time"
 
 	"sup/lib/logwire"
@@ -43,9 +46,7 @@ func (d *Daemon) ClearAllLogs(ctx context.Context) ([]rpc.Result, error) {
 		}
 		for i, p := range procs {
 			p.clearLogs(func(err error) {
-				one := collector{left: 2, reply: func([]rpc.Result, error) {}}
-				one.add(p, err)
-				results[i] = one.results[0]
+				results[i] = result(p, err)
 				finish()
 			})
 		}
@@ -110,7 +111,8 @@ func (d *Daemon) ClearMainLog(ctx context.Context) error {
 	if fault != nil {
 		return fault
 	}
-	if d.MainLogPath() == "" {
+	path := d.MainLogPath()
+	if _, err := os.Stat(path); path == "" || errors.Is(err, fs.ErrNotExist) {
 		return rpc.NewFault(rpc.NoFile, "")
 	}
 	d.log.Print(activity.Info, "reopening log file")

@@ -246,8 +246,8 @@ func (d *Daemon) departed() {
 		}
 		d.events.closePool(g)
 		delete(d.groups, g.name())
+		d.unlist(g)
 	}
-	d.sortGroups()
 	next := l.next
 	go func() {
 		// Listeners and the activity log are opened anew outside the loop;

@@ -62,7 +62,7 @@ func (d *Daemon) addGroupAs(cfg *plan.Group, saved map[[2]string]*state.Process)
 		}
 	}
 	d.groups[cfg.Name] = g
-	d.sortGroups()
+	d.list(g)
 	d.events.openPool(g)
 	d.dirty = true
 	return true
@@ -80,24 +80,40 @@ func (d *Daemon) removeGroup(g *group) {
 	}
 	d.events.groupRemoved(g)
 	delete(d.groups, g.name())
-	d.sortGroups()
+	d.unlist(g)
 	d.dirty = true
 }
 
-// sortGroups makes order and listing anew.
-func (d *Daemon) sortGroups() {
-	d.order = d.order[:0]
-	d.listing = d.listing[:0]
-	for _, g := range d.groups {
-		d.order = append(d.order, g)
-		d.listing = append(d.listing, g.procs...)
+// list puts a group into order and listing.
+func (d *Daemon) list(g *group) {
+	at, _ := slices.BinarySearchFunc(d.order, g, byPriority)
+	d.order = slices.Insert(d.order, at, g)
+	procs := slices.Clone(g.procs)
+	slices.SortFunc(procs, byName)
+	if len(procs) > 0 {
+		at, _ = slices.BinarySearchFunc(d.listing, procs[0], byName)
+		d.listing = slices.Insert(d.listing, at, procs...)
 	}
-	slices.SortFunc(d.order, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(a.cfg.Priority, b.cfg.Priority), strings.Compare(a.name(), b.name()))
-	})
-	slices.SortFunc(d.listing, func(a, b *proc) int {
-		return cmp.Or(strings.Compare(a.group.name(), b.group.name()), strings.Compare(a.cfg.Name, b.cfg.Name))
-	})
+}
+
+// unlist takes a group out of them.
+func (d *Daemon) unlist(g *group) {
+	d.order = slices.DeleteFunc(d.order, func(o *group) bool { return o == g })
+	d.listing = slices.DeleteFunc(d.listing, func(p *proc) bool { return p.group == g })
+}
+
+// relist is for a group whose processes have changed.
+func (d *Daemon) relist(g *group) {
+	d.unlist(g)
+	d.list(g)
+}
+
+func byPriority(a, b *group) int {
+	return cmp.Or(cmp.Compare(a.cfg.Priority, b.cfg.Priority), strings.Compare(a.name(), b.name()))
+}
+
+func byName(a, b *proc) int {
+	return cmp.Or(strings.Compare(a.group.name(), b.group.name()), strings.Compare(a.cfg.Name, b.cfg.Name))
 }
 
 // autostart starts what is to run by itself and never has.

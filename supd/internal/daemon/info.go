@@ -154,7 +154,8 @@ func (d *Daemon) configInfo(g *plan.Group, c *plan.Process) rpc.ConfigInfo {
 	}
 	p := d.find(g.Name, c.Name)
 	var out, err *stream
-	if p != nil {
+	if p != nil && p.cfg == c {
+		// What was read anew has no files of its own until it becomes active.
 		out, err = p.out, p.err
 	}
 	i.Stdout = streamConfig(&c.Stdout, out)

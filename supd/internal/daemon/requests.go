@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,31 +94,30 @@ func (d *Daemon) startProcess(p *proc, wait bool, done func(error)) {
 	}
 	switch {
 	case p.m.State.IsRunning():
-		done(rpc.NewFault(rpc.AlreadyStarted, p.apiName()))
+		done(rpc.NewFault(rpc.AlreadyStarted, ""))
 		return
 	case p.m.State == process.Unknown:
 		done(rpc.NewFault(rpc.Failed, p.cfg.Name+" is in an unknown process state"))
 		return
 	case p.m.State == process.Stopping:
-		d.log.Print(activity.Warn, "cannot start "+p.cfg.Name+" before it has stopped")
-		p.await(func() bool {
-			if p.m.State == process.Stopping {
-				return false
-			}
-			done(rpc.NewFault(rpc.AbnormalTermination, p.apiName()))
-			return true
-		})
+		// Nothing is started, not even later, but only who waits is told.
+		d.log.Print(activity.Warn, "process '"+p.cfg.Name+"' already running")
+		if wait {
+			done(rpc.NewFault(rpc.AbnormalTermination, ""))
+		} else {
+			done(nil)
+		}
 		return
 	}
 	p.apply(process.Start{})
 	p.await(func() bool {
 		switch {
 		case p.m.SpawnErr != "":
-			done(rpc.NewFault(rpc.SpawnError, p.apiName()))
+			done(rpc.NewFault(rpc.SpawnError, ""))
 		case p.m.State == process.Running:
 			done(nil)
 		case p.m.State != process.Starting:
-			done(rpc.NewFault(rpc.AbnormalTermination, p.apiName()))
+			done(rpc.NewFault(rpc.AbnormalTermination, ""))
 		case !wait && p.m.PID != 0:
 			done(nil)
 		default:
@@ -170,8 +171,7 @@ func (d *Daemon) everything() ([]*proc, error) {
 }
 
 // startMany starts the processes that pick names and that do not run, in their
-// order. The results have those that are known at once first, then the others
-// as they come.
+// order.
 func (d *Daemon) startMany(ctx context.Context, pick func() ([]*proc, error), wait bool) ([]rpc.Result, error) {
 	type candidate struct {
 		p     *proc
@@ -198,9 +198,9 @@ func (d *Daemon) startMany(ctx context.Context, pick func() ([]*proc, error), wa
 		todo[i].fault = commandFault(todo[i].cfg)
 	}
 	return call(ctx, d, func(reply func([]rpc.Result, error)) {
-		c := collector{left: len(todo) + 1, reply: reply, results: []rpc.Result{}}
-		for _, t := range todo {
-			done := func(err error) { c.add(t.p, err) }
+		c := collector{d: d, left: len(todo) + 1, reply: reply}
+		for i, t := range todo {
+			done := func(err error) { c.add(i, t.p, err) }
 			if t.fault != nil {
 				done(t.fault)
 				continue
@@ -211,14 +211,55 @@ func (d *Daemon) startMany(ctx context.Context, pick func() ([]*proc, error), wa
 	})
 }
 
-// collector gathers the results of several processes.
+// collector gathers the results of an action on several processes: in the
+// order in which they come, but those that come together in the order of the
+// processes, since which of them was first by a millisecond is chance.
 type collector struct {
-	left    int
-	results []rpc.Result
-	reply   func([]rpc.Result, error)
+	d     *Daemon
+	left  int // results to come, and one for who asks for them
+	came  []outcome
+	reply func([]rpc.Result, error)
 }
 
-func (c *collector) add(p *proc, err error) {
+// outcome is the result of the at-th process, and when it came.
+type outcome struct {
+	at     int
+	when   time.Duration
+	result rpc.Result
+}
+
+// together is how far apart results may come that count as one moment.
+const together = 100 * time.Millisecond
+
+func (c *collector) add(at int, p *proc, err error) {
+	c.came = append(c.came, outcome{at, c.d.now(), result(p, err)})
+	c.finish()
+}
+
+func (c *collector) finish() {
+	if c.left--; c.left == 0 {
+		c.reply(c.results(), nil)
+	}
+}
+
+func (c *collector) results() []rpc.Result {
+	all := make([]rpc.Result, 0, len(c.came))
+	for rest := c.came; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].when-rest[0].when < together {
+			n++
+		}
+		slices.SortFunc(rest[:n], func(a, b outcome) int { return cmp.Compare(a.at, b.at) })
+		for _, o := range rest[:n] {
+			all = append(all, o.result)
+		}
+		rest = rest[n:]
+	}
+	return all
+}
+
+// result is what clients are told of what became of one process.
+func result(p *proc, err error) rpc.Result {
 	r := rpc.Result{Name: p.cfg.Name, Group: p.group.name(), Status: rpc.Success, Description: "OK"}
 	var fault *rpc.Fault
 	if errors.As(err, &fault) {
@@ -226,14 +267,7 @@ func (c *collector) add(p *proc, err error) {
 	} else if err != nil {
 		r.Status, r.Description = rpc.Failed, err.Error()
 	}
-	c.results = append(c.results, r)
-	c.finish()
-}
-
-func (c *collector) finish() {
-	if c.left--; c.left == 0 {
-		c.reply(c.results, nil)
-	}
+	return r
 }
 
 // StopProcess stops a process; with wait it answers when it is gone.
@@ -256,7 +290,7 @@ func (d *Daemon) StopProcess(ctx context.Context, group, name string, wait bool)
 
 func (d *Daemon) stopProcess(p *proc, wait bool, done func(error)) {
 	if !p.m.State.IsRunning() {
-		done(rpc.NewFault(rpc.NotRunning, p.apiName()))
+		done(rpc.NewFault(rpc.NotRunning, ""))
 		return
 	}
 	p.apply(process.Stop{})
@@ -309,9 +343,9 @@ func (d *Daemon) stopMany(ctx context.Context, pick func() ([]*proc, error), wai
 				todo = append(todo, p)
 			}
 		}
-		c := collector{left: len(todo) + 1, reply: reply, results: []rpc.Result{}}
-		for _, p := range todo {
-			d.stopProcess(p, wait, func(err error) { c.add(p, err) })
+		c := collector{d: d, left: len(todo) + 1, reply: reply}
+		for i, p := range todo {
+			d.stopProcess(p, wait, func(err error) { c.add(i, p, err) })
 		}
 		c.finish()
 	})
@@ -338,11 +372,12 @@ func (d *Daemon) SignalProcess(ctx context.Context, group, name, signal string) 
 
 func (p *proc) signal(text string) error {
 	sig, err := value.ParseSignal(strings.TrimSpace(text))
-	if err != nil {
+	// Signal 0 asks whether the process is there, as with kill.
+	if n, notNumber := value.ParseInt(text); err != nil && (notNumber != nil || n != 0) {
 		return rpc.NewFault(rpc.BadSignal, text)
 	}
 	if !p.m.State.IsSignallable() {
-		return rpc.NewFault(rpc.NotRunning, p.apiName())
+		return rpc.NewFault(rpc.NotRunning, "")
 	}
 	if p.m.PID == 0 || p.end != nil {
 		return nil // not there yet, or just gone
@@ -372,14 +407,13 @@ func (d *Daemon) signalMany(ctx context.Context, pick func() ([]*proc, error), s
 			reply(nil, err)
 			return
 		}
-		c := collector{left: 1, reply: reply, results: []rpc.Result{}}
+		results := []rpc.Result{}
 		for _, p := range procs {
 			if p.m.State.IsSignallable() {
-				c.left++
-				c.add(p, p.signal(signal))
+				results = append(results, result(p, p.signal(signal)))
 			}
 		}
-		c.finish()
+		reply(results, nil)
 	})
 }
 
@@ -395,7 +429,7 @@ func (d *Daemon) SendStdin(ctx context.Context, group, name, chars string) error
 		case p == nil:
 			fault = d.badName()
 		case p.m.PID == 0 || p.m.State == process.Stopping || p.end != nil:
-			fault = rpc.NewFault(rpc.NotRunning, p.apiName())
+			fault = rpc.NewFault(rpc.NotRunning, "")
 		default:
 			fault = p.sendStdin(chars)
 		}
@@ -411,7 +445,7 @@ func (p *proc) sendStdin(chars string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPIPE), errors.Is(err, errNoStdin):
-		return rpc.NewFault(rpc.NoFile, p.apiName())
+		return rpc.NewFault(rpc.NoFile, "")
 	}
 	return rpc.NewFault(rpc.Failed, err.Error())
 }

@@ -79,10 +79,12 @@ func (d *Daemon) addProcesses(g *group, added []plan.Process) error {
 		p := newProc(d, g, &added[i])
 		g.procs = append(g.procs, p)
 		p.makeStreams(nil)
-		p.createAutoLogs()
+		if !p.cfg.AutoStart {
+			p.createAutoLogs()
+		}
 	}
 	g.sort()
-	d.sortGroups()
+	d.relist(g)
 	d.autostart([]*group{g})
 	return nil
 }
@@ -115,7 +117,7 @@ func (d *Daemon) removeProcess(g *group, p *proc) {
 		delete(d.events.decoders, s)
 	}
 	g.procs = slices.DeleteFunc(slices.Clone(g.procs), func(q *proc) bool { return q == p })
-	d.sortGroups()
+	d.relist(g)
 }
 
 // replan gives a group other processes in its plan, and in the one that was
