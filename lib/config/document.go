@@ -100,6 +100,9 @@ type Note struct {
 	Text string
 }
 
+// NewDocument makes a document without sections, to be filled with Set.
+func NewDocument() *Document { return newDocument() }
+
 func newDocument() *Document {
 	d := &Document{index: make(map[string]*Section)}
 	d.Defaults = &Section{Name: "DEFAULT", doc: d}
@@ -189,6 +192,12 @@ func (s *Section) put(e *Entry) (replaced *Entry) {
 		}
 	}
 	return nil
+}
+
+// AddSection returns the section of that name, which it makes if need be.
+func (d *Document) AddSection(name string) *Section {
+	s, _ := d.section(name, Pos{})
+	return s
 }
 
 // Set gives a key of a section a value, both of which it makes if need be.

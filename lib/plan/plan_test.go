@@ -332,7 +332,9 @@ func TestDiff(t *testing.T) {
 		{"priority of a group", base + "[group:g]\nprograms=a\n", base + "[group:g]\nprograms=a\npriority=1\n", "[] [g] []"},
 		{"environment of the daemon", "environment=A=1\n" + base, "environment=A=2\n" + base, "[] [l a b f] []"},
 		{"other settings of the daemon", "minfds=10\n" + base, base, "[] [] []"},
-		{"auto is like any log", base, strings.Replace(base, "command=x", "command=x\nstdout_logfile=l", 1), "[] [] []"},
+		{"to auto", strings.Replace(base, "command=x", "command=x\nstdout_logfile=l", 1), base, "[] [] []"},
+		{"from auto to a file", base, strings.Replace(base, "command=x", "command=x\nstdout_logfile=l", 1), "[] [a] []"},
+		{"from auto to none", base, strings.Replace(base, "command=x", "command=x\nstderr_logfile=NONE", 1), "[] [a] []"},
 		{"another log", strings.Replace(base, "command=x", "command=x\nstdout_logfile=k", 1),
 			strings.Replace(base, "command=x", "command=x\nstdout_logfile=l", 1), "[] [a] []"},
 		{"events", base, strings.Replace(base, "EVENT", "TICK", 1), "[] [l] []"},
@@ -424,4 +426,30 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("differs from itself: %v %v %v", a, c, r)
 		}
 	})
+}
+
+func TestProgramFromOptions(t *testing.T) {
+	base := &Plan{File: "/etc/s.conf", Here: "/etc", Daemon: Daemon{Environment: map[string]string{"A": "1", "B": "2"}}}
+	list, err := ProgramFromOptions("x", "g", map[string]string{
+		"Command": "%(here)s/%(program_name)s %(ENV_A)s", "numprocs": "2", "process_name": "%(group_name)s_%(process_num)d", "environment": `B="3"`,
+	}, base)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if p := list[1]; p.Name != "g_1" || p.Group != "g" || p.Section != "program:x" || p.Command != "/etc/x 1" ||
+		p.Environment["A"] != "1" || p.Environment["B"] != "3" || p.StartRetries != 3 {
+		t.Errorf("%+v", p)
+	}
+	if base.Daemon.Environment["B"] != "2" {
+		t.Error("the plan was edited")
+	}
+	for _, options := range []map[string]string{nil, {"command": "x", "numprocs": "2"}, {"command": "x", "priority": "high"}} {
+		list, err := ProgramFromOptions("x", "g", options, base)
+		if _, ok := err.(*config.Problem); !ok || list != nil {
+			t.Errorf("%v: %v, %v", options, list, err)
+		}
+	}
+	if _, err := ProgramFromOptions("a:b", "g", map[string]string{"command": "x"}, base); err == nil {
+		t.Error("a name with a colon was taken")
+	}
 }
