@@ -21,7 +21,7 @@ MANDIR   = $(DESTDIR)$(PREFIX)/share/man
 UNITDIR  = $(DESTDIR)$(PREFIX)/lib/systemd/system
 TMPFILESDIR = $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
 
-.PHONY: all build run test fuzz check bench install uninstall clean help
+.PHONY: all build run test fuzz soak check bench install uninstall clean help
 
 all: build
 
@@ -44,6 +44,10 @@ fuzz: ## run every fuzz target for FUZZTIME each
 	@set -e; for m in $(MODULES); do (cd $$m && for p in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done); done
+
+soak: ## the long tests in full: kills, upgrades and churn under load; an hour or more
+	cd supd && SUP_STRESS=1 $(GO) test -count=1 -v -timeout 4h .
+	cd suplog && $(GO) test -count=1 -v -timeout 1h . -lines 1000000
 
 check: ## what must hold before a change lands
 	./.ci/run
