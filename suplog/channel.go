@@ -19,9 +19,11 @@ const (
 	maxPipe = 1 << 20
 	// busyInterval separates streams that are written to all the time from
 	// those where somebody may be waiting for the line.
-	busyInterval = 20 * time.Millisecond
+	busyInterval = 10 * time.Millisecond
 	// maxGather is the longest time for which a pipe is left to fill.
 	maxGather = 6 * time.Millisecond
+	// quietTake is what a stream with nothing more to say at most says.
+	quietTake = 8000
 	// minGather is the shortest one that is worth the sleep.
 	minGather = 20 * time.Microsecond
 	// largeTake is what makes a wake-up worth its while.
@@ -148,8 +150,14 @@ func (c *channel) run() {
 				c.flush(now)
 				return
 			}
-			if pause := c.gather(n, now); pause > 0 && !c.hurried() {
+			pause := c.gather(n, now)
+			switch {
+			case c.hurried():
+			case pause > 0:
 				c.waiter.wait(forTime, pause)
+			case n < quietTake && !c.flood:
+				// There is hardly more; if there is, we are woken at once.
+				c.waiter.wait(forInput, -1)
 			}
 		case empty, ended:
 			if atEnd := v == ended; atEnd != c.atEnd.Load() {

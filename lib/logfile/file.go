@@ -163,11 +163,15 @@ func (f *File) SetAppending() error {
 	return nil
 }
 
-// seekEnd finds out where the file ends now.
+// seekEnd finds out where the file ends now. One that has no name any more is
+// replaced: what is written to it would be lost.
 func (f *File) seekEnd() error {
 	var st unix.Stat_t
 	if err := unix.Fstat(f.open.fd, &st); err != nil {
 		return err
+	}
+	if st.Nlink == 0 {
+		return f.Reopen()
 	}
 	if st.Size < f.size {
 		f.truncations++

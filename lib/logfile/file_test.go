@@ -277,6 +277,8 @@ func TestReopenClearCheck(t *testing.T) {
 				t.Errorf("check of a removed file: %v, %v", again, err)
 			}
 			feed(t, f, "four\n")
+			os.Remove(path)
+			feed(t, f, "four\n") // noticed without a check
 			wantFiles(t, filepath.Join(dir, "sub"), map[string]string{"l": "four\n"})
 			os.Truncate(path, 0)
 			feed(t, f, "five\n")

@@ -84,6 +84,9 @@ func (e *Error) Error() string { return fmt.Sprintf("cannot %s log %q: %v", e.Ve
 func (e *Error) Unwrap() error { return e.Err }
 
 func failed(verb, path string, err error) error {
+	if e, ok := err.(*Error); ok {
+		return e
+	}
 	if pe, ok := err.(*fs.PathError); ok {
 		err = pe.Err
 	}
