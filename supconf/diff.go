@@ -120,6 +120,9 @@ func flattenGroup(g *plan.Group) map[string]string {
 	}
 	for _, p := range processes {
 		p.Section = ""
+		flatten(flat, p.Name+": stdout_", p.StdoutExtra)
+		flatten(flat, p.Name+": stderr_", p.StderrExtra)
+		p.StdoutExtra, p.StderrExtra = dumpedStream{}, dumpedStream{}
 		flatten(flat, p.Name+": ", p)
 		delete(flat, p.Name+": section")
 		delete(flat, p.Name+": argv")
@@ -178,8 +181,8 @@ func flatten(flat map[string]string, prefix string, v any) {
 	}
 }
 
-// details lists what differs, sorted by name. A log left to AUTO does not
-// differ from any other.
+// details lists what differs, sorted by name. A new log left to AUTO does not
+// differ from what was there.
 func details(a, b map[string]string) []changedDetail {
 	names := make(map[string]bool, len(a))
 	for k := range a {
@@ -190,7 +193,7 @@ func details(a, b map[string]string) []changedDetail {
 	}
 	var list []changedDetail
 	for _, k := range slices.Sorted(maps.Keys(names)) {
-		if a[k] == b[k] || strings.HasSuffix(k, "_logfile") && (a[k] == `"AUTO"` || b[k] == `"AUTO"`) {
+		if a[k] == b[k] || strings.HasSuffix(k, "_logfile") && b[k] == `"AUTO"` {
 			continue
 		}
 		list = append(list, changedDetail{k, a[k], b[k]})

@@ -47,6 +47,8 @@ type dumpedInet struct {
 	Name *string `json:"name"`
 	Host string  `json:"host"`
 	Port int     `json:"port"`
+	// AllowedHosts is a key that only we know.
+	AllowedHosts []string `json:"allowed_hosts,omitempty"`
 	dumpedAuth
 }
 
@@ -119,6 +121,38 @@ type dumpedProcess struct {
 	StderrSyslog   bool              `json:"stderr_syslog"`
 	Environment    map[string]string `json:"environment"`
 	ServerURL      *string           `json:"serverurl"`
+
+	// What only we know is shown where it is not the default.
+	StdoutExtra dumpedStream `json:"stdout,omitzero"`
+	StderrExtra dumpedStream `json:"stderr,omitzero"`
+}
+
+// dumpedStream holds the settings of a stream that Supervisor does not have.
+type dumpedStream struct {
+	Rotate    string `json:"logfile_rotate,omitempty"`
+	Names     string `json:"logfile_names,omitempty"`
+	Compress  bool   `json:"logfile_compress,omitempty"`
+	MaxAge    int    `json:"logfile_maxage,omitempty"`
+	Timestamp bool   `json:"logfile_timestamp,omitempty"`
+	Prefix    string `json:"logfile_prefix,omitempty"`
+	OnFull    string `json:"on_full,omitempty"`
+}
+
+func dumpStream(s *plan.Stream) dumpedStream {
+	d := dumpedStream{Compress: s.Compress, MaxAge: s.MaxAgeDays, Timestamp: s.Timestamp, Prefix: s.Prefix}
+	switch s.Rotate {
+	case plan.RotateDaily:
+		d.Rotate = "daily"
+	case plan.RotateHourly:
+		d.Rotate = "hourly"
+	}
+	if s.Dated {
+		d.Names = "dated"
+	}
+	if s.Block {
+		d.OnFull = "block"
+	}
+	return d
 }
 
 // newDump puts a plan into the shape of the dump.
@@ -141,7 +175,9 @@ func newDump(p *plan.Plan) *dumped {
 				Chown: text(s.Chown, s.HasChown), dumpedAuth: auth,
 			})
 		} else {
-			d.InetServers = append(d.InetServers, dumpedInet{Name: name, Host: s.Host, Port: s.Port, dumpedAuth: auth})
+			d.InetServers = append(d.InetServers, dumpedInet{
+				Name: name, Host: s.Host, Port: s.Port, AllowedHosts: s.AllowedHosts, dumpedAuth: auth,
+			})
 		}
 	}
 	for _, r := range p.RPCInterfaces {
@@ -221,6 +257,7 @@ func dumpProcess(p *plan.Process) dumpedProcess {
 		StderrBackups: p.Stderr.Backups, StderrCapture: p.Stderr.CaptureMaxBytes,
 		StderrEvents: p.Stderr.EventsEnabled, StderrSyslog: p.Stderr.Syslog,
 		Environment: p.Environment, ServerURL: text(p.ServerURL, p.HasServerURL),
+		StdoutExtra: dumpStream(&p.Stdout), StderrExtra: dumpStream(&p.Stderr),
 	}
 }
 

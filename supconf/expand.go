@@ -147,6 +147,9 @@ func (x *expander) section(out *config.PrintSection, s *config.Section, kind con
 			// The default of the group is not that of its processes, and
 			// written out it would be both.
 			continue
+		case k.Ours:
+			// Switched off; and Supervisor can read the rest.
+			continue
 		default:
 			t = x.computed(s, kind, k.Name, t)
 		}

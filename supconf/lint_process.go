@@ -43,6 +43,10 @@ func (l *linter) contradictions(g *plan.Group, p *plan.Process) {
 			}
 		}
 	}
+	l.streamContradictions(p, "stdout", &p.Stdout)
+	if !p.RedirectStderr {
+		l.streamContradictions(p, "stderr", &p.Stderr)
+	}
 	if g.Kind == plan.KindEventListener && (p.Stdout.EventsEnabled || p.Stdout.CaptureMaxBytes > 0) {
 		key := "stdout_events_enabled"
 		if !p.Stdout.EventsEnabled {
@@ -56,6 +60,36 @@ func (l *linter) contradictions(g *plan.Group, p *plan.Process) {
 	if l.written(p.Section, "numprocs_start") && !strings.Contains(l.at(p.Section, "process_name").value+p.Command, "process_num") &&
 		!l.written(p.Section, "numprocs") {
 		l.warn("no-effect", at("numprocs_start"), "remove the key", "there is one process, and nothing uses its number")
+	}
+}
+
+// streamContradictions warns of settings of a log that have no effect.
+func (l *linter) streamContradictions(p *plan.Process, channel string, s *plan.Stream) {
+	key := channel + "_logfile"
+	noEffect := func(suffix, hint, format string, args ...any) {
+		if l.written(p.Section, key+suffix) {
+			l.warn("no-effect", l.at(p.Section, key+suffix), hint, format, args...)
+		}
+	}
+	if s.Backups == plan.NoBackups {
+		for _, suffix := range []string{"_compress", "_maxage", "_names"} {
+			noEffect(suffix, "write a number for "+key+"_backups", "no rotated file is kept")
+		}
+		return
+	}
+	if s.Dated {
+		return
+	}
+	for _, why := range []struct {
+		yes  bool
+		text string
+	}{
+		{s.Backups == 0, key + "_backups=0"}, {s.Compress, key + "_compress"}, {s.MaxAgeDays > 0, key + "_maxage"},
+	} {
+		if why.yes {
+			noEffect("_names", "write "+key+"_names = dated", "with %s rotated files have dated names", why.text)
+			return
+		}
 	}
 }
 

@@ -112,7 +112,7 @@ func referenceMarkdown(w io.Writer) {
 			if k.Ours {
 				doc += "; not known to Supervisor"
 			}
-			fmt.Fprintf(w, "| `%s` | %s | %s | %s | %s |\n", k.Name, cell.Replace(k.Type.String()),
+			fmt.Fprintf(w, "| `%s` | %s | %s | %s | %s |\n", k.Name, cell.Replace(k.Wanted()),
 				cell.Replace(def), scopeLetter(k.Names), cell.Replace(doc))
 		}
 	}
@@ -136,7 +136,7 @@ func referenceRoff(w io.Writer) {
 	for _, s := range config.Schemas() {
 		fmt.Fprintf(w, ".SH [%s]\n%s\n", roff(s.Example), roff(s.Doc))
 		for _, k := range referenceKeys(s) {
-			fmt.Fprintf(w, ".TP\n.BR %s \" (%s; default: %s; %s)\"\n%s\n", roff(k.Name), roff(quoted(k.Type.String())),
+			fmt.Fprintf(w, ".TP\n.BR %s \" (%s; default: %s; %s)\"\n%s\n", roff(k.Name), roff(quoted(k.Wanted())),
 				roff(quoted(describeDefault(k))), scopeLetter(k.Names), roff(k.Doc))
 		}
 	}

@@ -307,7 +307,7 @@ func TestSchema(t *testing.T) {
 				t.Errorf("[%s] %s stands there twice", s.Name, k.Name)
 			}
 			seen[k.Name] = true
-			if k.Doc == "" || k.Type.String() == "" || k.Names == 0 {
+			if k.Doc == "" || k.Wanted() == "" || k.Names == 0 {
 				t.Errorf("[%s] %s is not described", s.Name, k.Name)
 			}
 			if k.Required && k.HasDefault {

@@ -215,6 +215,13 @@ func (v *Values) LogLevel(name string) string {
 	return l
 }
 
+// Choice reads one of the words that the schema gives; any case will do.
+func (v *Values) Choice(name string) string {
+	choices := v.Schema.Key(name).Choices
+	word, _ := get(v, name, func(s string) (string, error) { return value.ParseChoice(s, choices) })
+	return word
+}
+
 // Backups reads a number of backups; "none" is NoBackups.
 func (v *Values) Backups(name string) int {
 	n, _ := get(v, name, ParseBackups)

@@ -37,6 +37,7 @@ const (
 	TypeURL         // of a server
 	TypeCommand     // split into words when started
 	TypeStateDir    // a path, or none
+	TypeChoice      // one of the key's Choices
 )
 
 // typeNames says what a person has to write.
@@ -76,6 +77,8 @@ type Key struct {
 	// Name is in lower case.
 	Name string
 	Type Type
+	// Choices are the words that a TypeChoice takes, in lower case.
+	Choices []string
 	// Default is the value without the key, as it would be written; it is
 	// expanded as one that is written. HasDefault is false if there is
 	// none.
@@ -103,6 +106,14 @@ type Key struct {
 	Sample string
 	// Doc is the documentation in one line.
 	Doc string
+}
+
+// Wanted says what a person has to write.
+func (k *Key) Wanted() string {
+	if k.Type == TypeChoice {
+		return strings.Join(k.Choices, " | ")
+	}
+	return k.Type.String()
 }
 
 // Kind is a kind of section.

@@ -36,8 +36,17 @@ func (k Key) option(short rune) Key   { k.Option, k.Short = true, short; return 
 func (k Key) flag(short rune) Key     { k.Option, k.Short, k.Flag = true, short, true; return k }
 func (k Key) example(text string) Key { k.Example = text; return k }
 func (k Key) again(n NameSet) Key     { k.Again = n; return k }
-func (k Key) ours() Key               { k.Ours = true; return k }
-func (k Key) shown(text string) Key   { k.Sample = text; return k }
+
+// choice makes a key for one of several words, of which the first is the
+// default.
+func choice(name string, names NameSet, doc string, choices ...string) Key {
+	k := key(name, TypeChoice, names, choices[0], doc)
+	k.Choices = choices
+	return k
+}
+
+func (k Key) ours() Key             { k.Ours = true; return k }
+func (k Key) shown(text string) Key { k.Sample = text; return k }
 
 func sections() [numKinds]SectionSchema {
 	return [numKinds]SectionSchema{
@@ -60,6 +69,7 @@ func sections() [numKinds]SectionSchema {
 			Doc: "A server on a TCP port, with the status page. Give it a password: who can reach it can run programs.",
 			Keys: append([]Key{
 				need("port", TypeInet, NameEnv, "127.0.0.1:9001", "address to listen on; a port alone, or *:PORT, is every IPv4 address"),
+				key("allowed_hosts", TypeList, NameEnv, "", "further names under which a server without a password may be addressed").ours().example("sup.example.net"),
 			}, authKeys()...),
 		},
 		KindRPCInterface: {
@@ -185,6 +195,13 @@ func programKeys() []Key {
 			key(channel+"_capture_maxbytes", TypeBytes, NamesEarly, "0", "most bytes taken from a capture section, 0 switches capturing off"),
 			key(channel+"_events_enabled", TypeBool, NamesEarly, "false", "send PROCESS_LOG events for what it prints"),
 			key(channel+"_syslog", TypeBool, NamesProcess, "false", "send it to syslog too"),
+			choice(channel+"_logfile_rotate", NamesProcess, "when it is rotated besides reaching its size: at no time, at midnight, at each full hour", "size", "daily", "hourly").ours(),
+			choice(channel+"_logfile_names", NamesProcess, "names of rotated files: .1 for the newest, or the time of rotation", "numbered", "dated").ours(),
+			key(channel+"_logfile_compress", TypeBool, NamesProcess, "false", "pack rotated files with gzip; their names are dated then").ours(),
+			key(channel+"_logfile_maxage", TypeInteger, NamesProcess, "0", "days after which rotated files are removed, 0 for never; their names are dated then").ours(),
+			key(channel+"_logfile_timestamp", TypeBool, NamesProcess, "false", "put the time before each line").ours(),
+			key(channel+"_logfile_prefix", TypeText, NamesProcess, "", "text to put before each line, with \" | \" behind it").ours().example("%(program_name)s"),
+			choice(channel+"_on_full", NamesProcess, "when the log cannot be written: drop the oldest lines, or block the program", "drop", "block").ours(),
 		)
 	}
 	return append(keys,

@@ -72,7 +72,8 @@ func sameKind(a, b Kind) bool {
 }
 
 // SameProcess reports whether two processes are alike in all that their
-// configuration says. A log left to AUTO is like any other.
+// configuration says. A log that b leaves to AUTO is like any other; one that a
+// had left so is by now a file of its own, and unlike what b names.
 func SameProcess(a, b *Process) bool {
 	return a.Name == b.Name &&
 		a.Command == b.Command &&
@@ -97,11 +98,18 @@ func SameProcess(a, b *Process) bool {
 }
 
 func sameStream(a, b *Stream) bool {
-	sameLog := a.Kind == LogAuto || b.Kind == LogAuto || a.Kind == b.Kind && a.Path == b.Path
+	sameLog := b.Kind == LogAuto || a.Kind == b.Kind && a.Path == b.Path
 	return sameLog &&
 		a.MaxBytes == b.MaxBytes &&
 		a.Backups == b.Backups &&
 		a.CaptureMaxBytes == b.CaptureMaxBytes &&
 		a.EventsEnabled == b.EventsEnabled &&
-		a.Syslog == b.Syslog
+		a.Syslog == b.Syslog &&
+		a.Rotate == b.Rotate &&
+		a.Dated == b.Dated &&
+		a.Compress == b.Compress &&
+		a.MaxAgeDays == b.MaxAgeDays &&
+		a.Timestamp == b.Timestamp &&
+		a.Prefix == b.Prefix &&
+		a.Block == b.Block
 }

@@ -99,6 +99,9 @@ type Server struct {
 	// Inet servers: Host is "" for every IPv4 address.
 	Host string
 	Port int
+	// AllowedHosts are further names under which an inet server without a
+	// password may be addressed.
+	AllowedHosts []string
 	// HasAuth tells whether username and password were given (an empty
 	// Username switches checking off).
 	HasAuth            bool
@@ -223,4 +226,29 @@ type Stream struct {
 	CaptureMaxBytes int64
 	EventsEnabled   bool
 	Syslog          bool
+
+	// Rotate says when the log is rotated besides reaching MaxBytes.
+	Rotate Rotate
+	// Dated gives rotated files dated names. They have these too where
+	// Backups is 0, Compress is set or MaxAgeDays is above 0.
+	Dated bool
+	// Compress packs rotated files.
+	Compress bool
+	// MaxAgeDays, if above 0, is the age at which rotated files are removed.
+	MaxAgeDays int
+	// Timestamp puts the time, Prefix a text (if not "") before each line.
+	Timestamp bool
+	Prefix    string
+	// Block lets the program wait while its log cannot be written, instead
+	// of dropping the oldest lines.
+	Block bool
 }
+
+// Rotate is a time at which logs are rotated.
+type Rotate uint8
+
+const (
+	RotateBySize Rotate = iota // at no time
+	RotateDaily                // at midnight
+	RotateHourly               // at each full hour
+)

@@ -453,3 +453,47 @@ func TestProgramFromOptions(t *testing.T) {
 		t.Error("a name with a colon was taken")
 	}
 }
+
+func TestOwnStreamKeys(t *testing.T) {
+	const keys = "stdout_logfile_rotate=Daily\nstdout_logfile_names=dated\nstdout_logfile_compress=true\nstdout_logfile_maxage=7\n" +
+		"stdout_logfile_timestamp=on\nstdout_logfile_prefix=%(program_name)s\nstdout_on_full=block\n" +
+		"stderr_logfile_rotate=hourly\nstderr_logfile_maxage=-1\n"
+	plain, err := load(t, "[supervisord]\n[program:x]\ncommand=y\n", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := load(t, "[supervisord]\n[inet_http_server]\nport=1\nallowed_hosts=a.example, ,b.example\n[program:x]\ncommand=y\n"+keys, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, errs := p.Groups[0].Processes[0].Stdout, p.Groups[0].Processes[0].Stderr
+	want := Stream{MaxBytes: 50 << 20, Backups: 10, Rotate: RotateDaily, Dated: true, Compress: true, MaxAgeDays: 7, Timestamp: true, Prefix: "x", Block: true}
+	if out != want {
+		t.Errorf("got %+v, want %+v", out, want)
+	}
+	if want = (Stream{MaxBytes: 50 << 20, Backups: 10, Rotate: RotateHourly}); errs != want {
+		t.Errorf("got %+v, want %+v", errs, want)
+	}
+	if hosts := p.Servers[0].AllowedHosts; !slices.Equal(hosts, []string{"a.example", "b.example"}) {
+		t.Errorf("hosts %q", hosts)
+	}
+	// Each of the keys makes a difference to the group.
+	for key := range strings.Lines(keys) {
+		if key == "stderr_logfile_maxage=-1\n" {
+			continue
+		}
+		one, err := load(t, "[supervisord]\n[program:x]\ncommand=y\n"+key, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, changed, _ := Diff(plain, one); !slices.Equal(changed, []string{"x"}) {
+			t.Errorf("%s changes %v", key, changed)
+		}
+	}
+	for _, bad := range []string{"stdout_logfile_rotate=weekly", "stdout_on_full=maybe", "stderr_logfile_names="} {
+		_, err := load(t, "[supervisord]\n[program:x]\ncommand=y\n"+bad, Options{})
+		if p, ok := err.(*config.Problem); !ok || p.Code != "bad-choice" {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}

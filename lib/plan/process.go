@@ -142,6 +142,14 @@ func (l *loader) stream(v *config.Values, channel string, s *Stream) {
 	s.Backups = v.Backups(key + "_backups")
 	s.MaxBytes = v.Bytes(key + "_maxbytes")
 	s.Syslog, _ = v.Bool(channel + "_syslog")
+	s.Rotate = rotations[v.Choice(key+"_rotate")]
+	s.Dated = v.Choice(key+"_names") == "dated"
+	s.Compress, _ = v.Bool(key + "_compress")
+	days, _ := v.Int(key + "_maxage")
+	s.MaxAgeDays = max(0, days)
+	s.Timestamp, _ = v.Bool(key + "_timestamp")
+	s.Prefix = v.Text(key + "_prefix").Text
+	s.Block = v.Choice(channel+"_on_full") == "block"
 	s.Path = ""
 	switch word {
 	case config.LogIsPath:
@@ -160,6 +168,9 @@ func (l *loader) stream(v *config.Values, channel string, s *Stream) {
 		}
 	}
 }
+
+// rotations are the values of *_logfile_rotate.
+var rotations = map[string]Rotate{"size": RotateBySize, "daily": RotateDaily, "hourly": RotateHourly}
 
 // warn reports a warning about a key.
 func (l *loader) warn(v *config.Values, code, key, message, hint string) {

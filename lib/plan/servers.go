@@ -2,6 +2,7 @@ package plan
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,6 +24,7 @@ func (l *loader) servers() {
 		} else {
 			srv.Host, srv.Port = host, port
 		}
+		srv.AllowedHosts = slices.DeleteFunc(value.ParseList(v.Text("allowed_hosts").Text), func(s string) bool { return s == "" })
 		l.plan.Servers = append(l.plan.Servers, srv)
 	}
 	for _, s := range l.sectionsOf(config.KindUnixServer) {

@@ -5,10 +5,13 @@ import (
 	"strings"
 )
 
-// Errors of SplitCommand.
+// Errors of SplitCommand. Clients see the texts, in faults and in spawnerr, and
+// so they are those that Supervisor passes on.
 var (
-	ErrCommandQuote  = errors.New("a quotation mark is not closed")
-	ErrCommandEscape = errors.New("nothing follows the backslash at the end")
+	//lint:ignore ST1005 see above
+	ErrCommandQuote = errors.New("No closing quotation")
+	//lint:ignore ST1005 see above
+	ErrCommandEscape = errors.New("No escaped character")
 )
 
 // SplitCommand cuts a command into words like a POSIX shell, without any

@@ -21,6 +21,7 @@ const (
 	BadName        Code = "bad-name"
 	BadPort        Code = "bad-port"
 	BadSocket      Code = "bad-socket"
+	BadChoice      Code = "bad-choice"
 )
 
 // ErrRange is wrapped by the error of a number that is too large.

@@ -3,6 +3,7 @@ package value
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -162,4 +163,15 @@ func FormatExitCodes(codes []int) string {
 		fmt.Fprint(&b, c)
 	}
 	return b.String()
+}
+
+// ParseChoice reads one of several words, which are given in lower case.
+func ParseChoice(s string, choices []string) (string, error) {
+	word := Lower(s)
+	if slices.Contains(choices, word) {
+		return word, nil
+	}
+	e := newError(BadChoice, s, "")
+	e.Err = errors.New("want " + strings.Join(choices[:len(choices)-1], ", ") + " or " + choices[len(choices)-1])
+	return "", e
 }

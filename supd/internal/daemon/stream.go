@@ -119,6 +119,11 @@ func (d *Daemon) newStream(p *proc, channel string, cfg *plan.Stream) *stream {
 		StripANSI: d.plan.Daemon.StripANSI, CaptureMax: cfg.CaptureMaxBytes,
 		Events: cfg.EventsEnabled || d.log.Enabled(activity.Debug),
 		Syslog: cfg.Syslog, SyslogTag: "supd", SyslogPrefix: p.cfg.Name + " ",
+		Timestamp: cfg.Timestamp, Prefix: cfg.Prefix,
+		Rotate: rotations[cfg.Rotate], Dated: cfg.Dated, Compress: cfg.Compress, MaxAgeDays: cfg.MaxAgeDays,
+	}
+	if cfg.Block {
+		s.settings.OnFull = logwire.Block
 	}
 	if p.group.cfg.Kind == plan.KindEventListener && channel == "stdout" {
 		// The protocol: supd reads it and passes a copy on. Nothing in it is
@@ -135,6 +140,10 @@ func (d *Daemon) newStream(p *proc, channel string, cfg *plan.Stream) *stream {
 	}
 	l.streams[s.id] = s
 	return s
+}
+
+var rotations = map[plan.Rotate]logwire.Rotate{
+	plan.RotateBySize: logwire.RotateBySize, plan.RotateDaily: logwire.RotateDaily, plan.RotateHourly: logwire.RotateHourly,
 }
 
 // autoLogName is NAME-stdout---IDENTIFIER-RANDOM.log in childlogdir.

@@ -111,7 +111,7 @@ func TestHostGuard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := newHostGuard(plan.Server{Host: "sup.example.net"}, []string{"Allowed.example"})
+	g := newHostGuard(plan.Server{Host: "sup.example.net", AllowedHosts: []string{"Allowed.example"}})
 	for host, want := range map[string]bool{
 		"127.0.0.1:9001": true, "127.0.0.1": true, "[::1]:9001": true, "10.1.2.3": true, "localhost:9001": true, "LOCALHOST": true,
 		"a.localhost": true, "container:9001": true, own + ":9001": true, "sup.example.net:9001": true, "allowed.example": true,
@@ -122,7 +122,7 @@ func TestHostGuard(t *testing.T) {
 		}
 	}
 	protectedServer := plan.Server{HasAuth: true, Username: "u"}
-	if newHostGuard(plan.Server{Unix: true}, nil) != nil || newHostGuard(protectedServer, nil) != nil {
+	if newHostGuard(plan.Server{Unix: true}) != nil || newHostGuard(protectedServer) != nil {
 		t.Error("a guard where none is needed")
 	}
 }

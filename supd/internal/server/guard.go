@@ -18,7 +18,7 @@ type hostGuard struct {
 	names map[string]bool
 }
 
-func newHostGuard(s plan.Server, allowed []string) *hostGuard {
+func newHostGuard(s plan.Server) *hostGuard {
 	if s.Unix || protected(s) {
 		return nil
 	}
@@ -26,7 +26,7 @@ func newHostGuard(s plan.Server, allowed []string) *hostGuard {
 	if name, err := os.Hostname(); err == nil {
 		g.names[strings.ToLower(name)] = true
 	}
-	for _, name := range allowed {
+	for _, name := range s.AllowedHosts {
 		g.names[strings.ToLower(name)] = true
 	}
 	return g

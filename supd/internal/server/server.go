@@ -74,9 +74,6 @@ type Options struct {
 	// listens on them when we don't: the files of unix sockets among them are
 	// not removed.
 	Lent []string
-	// AllowedHosts are names under which TCP servers without a password may
-	// be addressed, beside their own.
-	AllowedHosts []string
 	// Stderr takes what is to be said at opening. It may be nil.
 	Stderr io.Writer
 	// MaxConns bounds the open connections of each listener; 0 means a
@@ -149,7 +146,7 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 		delete(inherited, address)
 		s.endpoints = append(s.endpoints, &endpoint{
 			srv: s, conf: conf, listener: l, file: file,
-			creds: newCredentials(conf), hosts: newHostGuard(conf, opts.AllowedHosts),
+			creds: newCredentials(conf), hosts: newHostGuard(conf),
 			maxConns: opts.MaxConns, open: make(map[*conn]struct{}), room: make(chan struct{}, 1),
 		})
 	}
