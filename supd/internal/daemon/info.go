@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"os"
 	"slices"
@@ -30,34 +29,25 @@ func (d *Daemon) State() rpc.State {
 }
 
 // ProcessInfo tells of one process.
-func (d *Daemon) ProcessInfo(ctx context.Context, group, name string) (info rpc.ProcessInfo, fault error) {
-	err := d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault != nil {
-			return
-		}
-		p := d.find(group, name)
-		if p == nil {
-			fault = d.badName()
-			return
-		}
+func (d *Daemon) ProcessInfo(ctx context.Context, group, name string) (info rpc.ProcessInfo, err error) {
+	err = d.queryProcess(ctx, group, name, func(p *proc) error {
 		info = p.info(time.Now(), d.now())
+		return nil
 	})
-	return info, cmp.Or(err, fault)
+	return info, err
 }
 
 // AllProcessInfo tells of every process, by group name, then process name.
-func (d *Daemon) AllProcessInfo(ctx context.Context) (infos []rpc.ProcessInfo, fault error) {
-	err := d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault != nil {
-			return
-		}
+func (d *Daemon) AllProcessInfo(ctx context.Context) (infos []rpc.ProcessInfo, err error) {
+	err = d.query(ctx, func() error {
 		infos = make([]rpc.ProcessInfo, len(d.listing))
 		wall, now := time.Now(), d.now()
 		for i, p := range d.listing {
 			infos[i] = p.info(wall, now)
 		}
+		return nil
 	})
-	return infos, cmp.Or(err, fault)
+	return infos, err
 }
 
 func (p *proc) info(wall time.Time, now time.Duration) rpc.ProcessInfo {
@@ -119,11 +109,8 @@ func uptime(t time.Duration) string {
 
 // AllConfigInfo tells of every process of the configuration that was read
 // last, by process name.
-func (d *Daemon) AllConfigInfo(ctx context.Context) (infos []rpc.ConfigInfo, fault error) {
-	err := d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault != nil {
-			return
-		}
+func (d *Daemon) AllConfigInfo(ctx context.Context) (infos []rpc.ConfigInfo, err error) {
+	err = d.query(ctx, func() error {
 		infos = []rpc.ConfigInfo{}
 		for i := range d.plan.Groups {
 			g := &d.plan.Groups[i]
@@ -131,9 +118,10 @@ func (d *Daemon) AllConfigInfo(ctx context.Context) (infos []rpc.ConfigInfo, fau
 				infos = append(infos, d.configInfo(g, &g.Processes[k]))
 			}
 		}
+		return nil
 	})
 	slices.SortStableFunc(infos, func(a, b rpc.ConfigInfo) int { return strings.Compare(a.Name, b.Name) })
-	return infos, cmp.Or(err, fault)
+	return infos, err
 }
 
 func (d *Daemon) configInfo(g *plan.Group, c *plan.Process) rpc.ConfigInfo {

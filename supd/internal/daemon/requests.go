@@ -42,22 +42,11 @@ func (d *Daemon) Identification() (identifier string) {
 // StartProcess starts a process; with wait it answers when it is RUNNING.
 func (d *Daemon) StartProcess(ctx context.Context, group, name string, wait bool) error {
 	var cfg *plan.Process
-	var fault error
-	if err := d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault != nil {
-			return
-		}
-		p := d.find(group, name)
-		if p == nil {
-			fault = d.badName()
-			return
-		}
+	if err := d.queryProcess(ctx, group, name, func(p *proc) error {
 		cfg = p.cfg
+		return nil
 	}); err != nil {
 		return err
-	}
-	if fault != nil {
-		return fault
 	}
 	if err := commandFault(cfg); err != nil {
 		return err
@@ -179,20 +168,16 @@ func (d *Daemon) startMany(ctx context.Context, pick func() ([]*proc, error), wa
 		fault error
 	}
 	var todo []candidate
-	var fault error
-	if err := d.ask(ctx, func() {
-		var procs []*proc
-		procs, fault = pick()
+	if err := d.query(ctx, func() error {
+		procs, err := pick()
 		for _, p := range procs {
 			if !p.m.State.IsRunning() {
 				todo = append(todo, candidate{p: p, cfg: p.cfg})
 			}
 		}
+		return err
 	}); err != nil {
 		return nil, err
-	}
-	if fault != nil {
-		return nil, fault
 	}
 	for i := range todo {
 		todo[i].fault = commandFault(todo[i].cfg)
@@ -353,21 +338,7 @@ func (d *Daemon) stopMany(ctx context.Context, pick func() ([]*proc, error), wai
 
 // SignalProcess sends a signal to a process, whatever that does to it.
 func (d *Daemon) SignalProcess(ctx context.Context, group, name, signal string) error {
-	var fault error
-	if err := d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault != nil {
-			return
-		}
-		p := d.find(group, name)
-		if p == nil {
-			fault = d.badName()
-			return
-		}
-		fault = p.signal(signal)
-	}); err != nil {
-		return err
-	}
-	return fault
+	return d.queryProcess(ctx, group, name, func(p *proc) error { return p.signal(signal) })
 }
 
 func (p *proc) signal(text string) error {
@@ -419,24 +390,12 @@ func (d *Daemon) signalMany(ctx context.Context, pick func() ([]*proc, error), s
 
 // SendStdin gives text to the standard input of a process.
 func (d *Daemon) SendStdin(ctx context.Context, group, name, chars string) error {
-	var fault error
-	if err := d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault != nil {
-			return
+	return d.queryProcess(ctx, group, name, func(p *proc) error {
+		if p.m.PID == 0 || p.m.State == process.Stopping || p.end != nil {
+			return rpc.NewFault(rpc.NotRunning, "")
 		}
-		p := d.find(group, name)
-		switch {
-		case p == nil:
-			fault = d.badName()
-		case p.m.PID == 0 || p.m.State == process.Stopping || p.end != nil:
-			fault = rpc.NewFault(rpc.NotRunning, "")
-		default:
-			fault = p.sendStdin(chars)
-		}
-	}); err != nil {
-		return err
-	}
-	return fault
+		return p.sendStdin(chars)
+	})
 }
 
 func (p *proc) sendStdin(chars string) error {
