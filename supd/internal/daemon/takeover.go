@@ -40,11 +40,22 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 	default:
 		living = state.FindLiving(d.instance)
 	}
+	groups, err := groupsOf(saved)
+	if err != nil {
+		d.log.Print(activity.Warn, "cannot use a group in the state of the daemon before: "+err.Error()+"; looking for programs by their marks")
+		if d.opts.Upgraded {
+			living = state.FindLiving(d.instance)
+		}
+		saved = nil
+	}
 	if saved == nil {
 		if len(living) == 0 {
 			return false
 		}
 		saved = d.stateFromMarks(living)
+		for i := range d.plan.Groups {
+			groups = append(groups, &d.plan.Groups[i])
+		}
 	}
 	d.generation = saved.Generation + 1
 	d.lastRun = int32(saved.Runs)
@@ -55,12 +66,7 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 		s := &saved.Processes[i]
 		byName[[2]string{s.Group, s.Name}] = s
 	}
-	for _, raw := range saved.Groups {
-		cfg := new(plan.Group)
-		if err := json.Unmarshal(raw, cfg); err != nil {
-			d.log.Print(activity.Error, "cannot use a group of the state: "+err.Error())
-			continue
-		}
+	for _, cfg := range groups {
 		d.addGroupAs(cfg, byName)
 	}
 	d.logs.takeOver(saved.Suplog, saved.SuplogTicks)
@@ -88,6 +94,21 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 	return true
 }
 
+// groupsOf are the groups of a saved state.
+func groupsOf(saved *state.State) (groups []*plan.Group, err error) {
+	if saved == nil {
+		return nil, nil
+	}
+	for _, raw := range saved.Groups {
+		cfg := new(plan.Group)
+		if err := json.Unmarshal(raw, cfg); err != nil {
+			return nil, err
+		}
+		groups = append(groups, cfg)
+	}
+	return groups, nil
+}
+
 // stateFromMarks makes do without a state: the groups are those of the plan,
 // and what carries a mark of ours runs.
 func (d *Daemon) stateFromMarks(living map[string]state.Living) *state.State {
@@ -97,11 +118,6 @@ func (d *Daemon) stateFromMarks(living map[string]state.Living) *state.State {
 	}
 	for i := range d.plan.Groups {
 		g := &d.plan.Groups[i]
-		raw, err := json.Marshal(g)
-		if err != nil {
-			continue
-		}
-		s.Groups = append(s.Groups, raw)
 		for k := range g.Processes {
 			c := &g.Processes[k]
 			name := g.Name + ":" + c.Name

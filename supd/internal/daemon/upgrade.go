@@ -116,6 +116,8 @@ func (d *Daemon) check(ctx context.Context) error {
 	if s.err != nil {
 		return s.err
 	}
+	patience := time.NewTimer(checkPatience)
+	defer patience.Stop()
 	_ = r.SetReadDeadline(time.Now().Add(checkPatience))
 	text, _ := io.ReadAll(io.LimitReader(r, 4096))
 	answer := strings.TrimSpace(string(text))
@@ -128,7 +130,7 @@ func (d *Daemon) check(ctx context.Context) error {
 			return fmt.Errorf("%s does not take over: %s", d.opts.Self, first)
 		}
 		return fmt.Errorf("%s does not take over: %s", d.opts.Self, process.Describe(st))
-	case <-time.After(checkPatience):
+	case <-patience.C:
 		_ = spawn.Kill(s.pid, unix.SIGKILL, false)
 		return fmt.Errorf("%s does not answer", d.opts.Self)
 	}
