@@ -14,6 +14,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"os"
@@ -173,7 +174,7 @@ func (d *Daemon) Run(ctx context.Context) int {
 		close(saved)
 	}
 	if !d.resumeFrom(d.opts.Saved) {
-		d.logs.start()
+		d.logs.begin()
 		d.begin()
 	}
 	// What ended before there was anybody to hear of it.
@@ -333,6 +334,29 @@ func (d *Daemon) ask(ctx context.Context, f func()) error {
 	case <-d.done:
 		return errShutdown
 	}
+}
+
+// query is ask for a request of a client: it is refused while the daemon goes
+// down or restarts, and its error is f's.
+func (d *Daemon) query(ctx context.Context, f func() error) error {
+	var fault error
+	err := d.ask(ctx, func() {
+		if fault = d.shuttingDown(); fault == nil {
+			fault = f()
+		}
+	})
+	return cmp.Or(err, fault)
+}
+
+// queryProcess is query for a request about one process.
+func (d *Daemon) queryProcess(ctx context.Context, group, name string, f func(*proc) error) error {
+	return d.query(ctx, func() error {
+		p := d.find(group, name)
+		if p == nil {
+			return d.badName()
+		}
+		return f(p)
+	})
 }
 
 // call runs f on the loop; f, or something that it has left with the loop,

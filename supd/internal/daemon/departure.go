@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"os"
 	"slices"
@@ -68,25 +67,19 @@ func (d *Daemon) signal(sig os.Signal) {
 
 // Shutdown begins to end the daemon.
 func (d *Daemon) Shutdown(ctx context.Context) error {
-	var fault error
-	err := d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault == nil {
-			d.shutdown()
-		}
+	return d.query(ctx, func() error {
+		d.shutdown()
+		return nil
 	})
-	return cmp.Or(err, fault)
 }
 
 // Restart begins to stop everything and to start anew with the configuration
 // read afresh. A configuration that cannot be read changes nothing.
 func (d *Daemon) Restart(ctx context.Context) error {
-	var fault error
-	err := d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault == nil {
-			d.restart()
-		}
+	return d.query(ctx, func() error {
+		d.restart()
+		return nil
 	})
-	return cmp.Or(err, fault)
 }
 
 // shutdown begins the end, or turns a restart into one.

@@ -26,6 +26,16 @@ type served struct {
 	err     error
 }
 
+// begin makes sure that there is a log process. A daemon before may have died
+// before it wrote a state, and left one.
+func (l *logPlane) begin() {
+	if l.d.opts.StateDir == nil {
+		l.start()
+		return
+	}
+	l.takeOver(0, 0)
+}
+
 // takeOver goes on with the log process of a daemon before, if it lives, and
 // starts one otherwise. It is called before the loop runs, and may wait. pid
 // and ticks are those of the log process, 0 if they are not known.
@@ -55,6 +65,9 @@ func (l *logPlane) takeOver(pid int, ticks uint64) {
 		conn.Close()
 		l.start()
 		return
+	}
+	if ticks == 0 {
+		ticks, _, _ = state.Ticks(s.pid)
 	}
 	l.greeted, l.pid, l.ticks = true, s.pid, ticks
 	l.foreign = !isOurChild(s.pid)

@@ -16,26 +16,23 @@ import (
 // the active ones. Nothing that runs changes. A configuration that cannot be
 // read changes nothing at all.
 func (d *Daemon) ReloadConfig(ctx context.Context) (added, changed, removed []string, err error) {
-	var fault error
-	if err := d.ask(ctx, func() { fault = d.shuttingDown() }); err != nil || fault != nil {
-		return nil, nil, nil, cmp.Or(err, fault)
+	if err := d.query(ctx, func() error { return nil }); err != nil {
+		return nil, nil, nil, err
 	}
 	// Files are read here, outside the loop.
 	next, err := d.opts.Reload()
 	if err != nil {
 		return nil, nil, nil, rpc.NewFault(rpc.CantReread, err.Error())
 	}
-	err = d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault != nil {
-			return
-		}
+	err = d.query(ctx, func() error {
 		d.plan = next
 		added, changed, removed = plan.Diff(d.activePlan(), next)
 		for _, w := range next.Warnings {
 			d.log.Print(activity.Warn, w.String())
 		}
+		return nil
 	})
-	return added, changed, removed, cmp.Or(err, fault)
+	return added, changed, removed, err
 }
 
 // activePlan is a plan that has the groups which are active now, in the order
@@ -124,20 +121,15 @@ func (d *Daemon) probe(ctx context.Context, name string) error {
 
 // RemoveGroup forgets a group, of which nothing may run.
 func (d *Daemon) RemoveGroup(ctx context.Context, name string) error {
-	var fault error
-	err := d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault != nil {
-			return
-		}
+	return d.query(ctx, func() error {
 		g := d.groups[name]
 		switch {
 		case g == nil:
-			fault = d.badName()
+			return d.badName()
 		case len(g.unstopped()) > 0:
-			fault = rpc.NewFault(rpc.StillRunning, name)
-		default:
-			d.removeGroup(g)
+			return rpc.NewFault(rpc.StillRunning, name)
 		}
+		d.removeGroup(g)
+		return nil
 	})
-	return cmp.Or(err, fault)
 }
