@@ -23,6 +23,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"sup/lib/cli"
 	"sup/lib/config"
@@ -35,7 +36,13 @@ const (
 	exitUsage = cli.ExitUsage
 )
 
+// memoryLimit is the size, in bytes, from which garbage is collected.
+const memoryLimit = 256 << 20
+
 func main() {
+	// A run is over before there is much garbage.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(memoryLimit)
 	os.Exit(run(cli.Standard(), os.Args))
 }
 
