@@ -103,6 +103,7 @@ type start struct {
 // error up to and including the sockets shows where the command was typed.
 func boot(s *start) int {
 	p := s.plan
+	writable := writableByOthers(p.Files)
 	privileges, err := dropPrivileges(&p.Daemon)
 	if err != nil {
 		return usageError(s.stderr, s.prog, err)
@@ -152,6 +153,7 @@ func boot(s *start) int {
 	s.log.Start(sink, console)
 	if s.upgraded == nil {
 		s.preliminaries(privileges, limits)
+		s.warn(writable)
 	}
 	return s.supervise()
 }
@@ -234,6 +236,12 @@ func (s *start) preliminaries(privileges string, limits []string) {
 		s.log.Print(activity.Info, line)
 	}
 	s.announcePlan(p)
+}
+
+func (s *start) warn(lines []string) {
+	for _, line := range lines {
+		s.log.Print(activity.Warn, line)
+	}
 }
 
 // announcePlan says what there is to say about a configuration once the log is
@@ -332,6 +340,7 @@ func (s *start) reopen(p *plan.Plan) error {
 	}
 	s.plan = p
 	s.announcePlan(p)
+	s.warn(writableByOthers(p.Files))
 	s.announcePid()
 	return errors.Join(problems...)
 }

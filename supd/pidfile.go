@@ -21,7 +21,7 @@ func writePidfile(path string) error {
 	}
 	temp := target + "." + strconv.Itoa(os.Getpid())
 	_ = os.Remove(temp)
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o666)
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,18 @@ func pidfileTarget(path string) (string, error) {
 	if !ours && dir.Mode().Perm()&0o002 != 0 {
 		return path, nil // the link is replaced, not followed
 	}
-	return filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return target, err
+	}
+	// It leads to where nothing is yet.
+	if target, err = os.Readlink(path); err != nil {
+		return "", err
+	}
+	if !filepath.IsAbs(target) {
+		target = filepath.Join(filepath.Dir(path), target)
+	}
+	return target, nil
 }
 
 // removePidfile removes the file if it is still ours.
