@@ -62,6 +62,8 @@ type Log struct {
 	pending []byte
 	lost    int
 	tasks   []func()
+	busy    bool // the goroutine writes what it took from pending and tasks
+	stuck   bool // it does for longer than somebody would wait
 	closing bool
 
 	// Owned by the writing goroutine.
@@ -187,6 +189,30 @@ func (l *Log) Do(f func(Sink) error) error {
 	return <-answer
 }
 
+// Settle waits until what was printed so far has been written: who is told of
+// something finds it in the log. With a disk that hangs it does not wait longer
+// than patience, and the next ones not at all.
+func (l *Log) Settle(patience time.Duration) {
+	l.mu.Lock()
+	if l.closing || l.stuck || !l.busy && len(l.pending) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	written := make(chan struct{})
+	l.tasks = append(l.tasks, func() { close(written) })
+	l.wake.Signal()
+	l.mu.Unlock()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-written:
+	case <-late.C:
+		l.mu.Lock()
+		l.stuck = l.busy
+		l.mu.Unlock()
+	}
+}
+
 // Replace makes sink the one that is written to from now on; the old one is
 // closed.
 func (l *Log) Replace(sink Sink) {
@@ -219,11 +245,12 @@ func (l *Log) run() {
 	var spare []byte
 	for {
 		l.mu.Lock()
+		l.busy, l.stuck = false, false
 		for len(l.pending) == 0 && len(l.tasks) == 0 && !l.closing {
 			l.wake.Wait()
 		}
 		lines, tasks, lost, closing := l.pending, l.tasks, l.lost, l.closing
-		l.pending, l.tasks, l.lost = spare[:0], nil, 0
+		l.pending, l.tasks, l.lost, l.busy = spare[:0], nil, 0, true
 		l.mu.Unlock()
 
 		if lost > 0 {

@@ -345,8 +345,12 @@ func (d *Daemon) query(ctx context.Context, f func() error) error {
 			fault = f()
 		}
 	})
+	d.log.Settle(settlePatience)
 	return cmp.Or(err, fault)
 }
+
+// settlePatience is how long the answer to a client may wait for the activity log.
+const settlePatience = 100 * time.Millisecond
 
 // queryProcess is query for a request about one process.
 func (d *Daemon) queryProcess(ctx context.Context, group, name string, f func(*proc) error) error {
@@ -370,6 +374,7 @@ func call[T any](ctx context.Context, d *Daemon, f func(reply func(T, error))) (
 	d.post(func() { f(func(v T, err error) { answers <- answer{v, err} }) })
 	select {
 	case a := <-answers:
+		d.log.Settle(settlePatience)
 		return a.value, a.err
 	case <-ctx.Done():
 		var none T
