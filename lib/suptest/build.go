@@ -29,6 +29,10 @@ func Main(m *testing.M) {
 	os.Exit(status)
 }
 
+// Race tells whether the tests, and so the tools, run with the race detector,
+// under which they need more time and much more memory.
+const Race = raceDetector
+
 // Tool is the path of one of the tools, built from the source beside this
 // module when it is first asked for. Tests that run with the race detector get
 // tools with it.

@@ -166,13 +166,24 @@ func (s *stream) open() {
 	s.state = streamAsked
 	m := logwire.Message{Kind: logwire.Open, Stream: s.id, Settings: s.settings, PID: s.p.run.number}
 	m.FDs = append([]int{s.pipe}, s.kept...)
-	s.p.d.logs.ask(m, s.opened)
+	s.p.d.logs.ask(m, s.opening())
 }
 
 // retry asks once more for a log that could not be opened.
 func (s *stream) retry() {
 	s.state = streamAsked
-	s.p.d.logs.ask(logwire.Message{Kind: logwire.Set, Stream: s.id, Settings: s.settings}, s.opened)
+	s.p.d.logs.ask(logwire.Message{Kind: logwire.Set, Stream: s.id, Settings: s.settings}, s.opening())
+}
+
+// opening takes the answer to a request to open the log. One that comes when
+// the stream has been closed meanwhile says nothing of the stream as it is.
+func (s *stream) opening() func(*logwire.Message) {
+	id := s.id
+	return func(m *logwire.Message) {
+		if s.id == id {
+			s.opened(m)
+		}
+	}
 }
 
 func (s *stream) opened(m *logwire.Message) {

@@ -1,0 +1,125 @@
+// Worker is what the tests of supd supervise where they must be certain that
+// nothing ran twice and no line is missing.
+//
+//	worker lines NAME   writes "NAME 1", "NAME 2", …, as fast as WORKER_PAUSE
+//	                    lets it, until SIGTERM
+//	worker listen FILE  is an event listener that appends each event to FILE,
+//	                    as a line: header, tab, first line of the payload
+//
+// Of NAME there may be one at a time: it holds a lock on NAME.lock, and who finds
+// it taken says so in the file "twice". NAME.runs has a line "began PID" and,
+// after SIGTERM, "ended PID" for each run; NAME.count is the number of the
+// last line written, from which the next run goes on.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: worker lines NAME | listen FILE")
+		os.Exit(2)
+	}
+	var err error
+	switch os.Args[1] {
+	case "lines":
+		err = lines(os.Args[2])
+	case "listen":
+		err = listen(os.Args[2])
+	default:
+		err = fmt.Errorf("unknown kind %q", os.Args[1])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "worker:", err)
+		os.Exit(1)
+	}
+}
+
+// note appends a line to a file, in one piece.
+func note(file, format string, args ...any) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = fmt.Fprintf(f, format+"\n", args...)
+	return err
+}
+
+func lines(name string) error {
+	// Before anything else: a stop may come at once.
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+
+	lock, err := os.OpenFile(name+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = note("twice", "%s: pid %d finds the lock taken", name, os.Getpid())
+		return err
+	}
+	if err := note(name+".runs", "began %d", os.Getpid()); err != nil {
+		return err
+	}
+	count, err := os.OpenFile(name+".count", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(count)
+	if err != nil {
+		return err
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	pause, _ := time.ParseDuration(os.Getenv("WORKER_PAUSE"))
+	for {
+		select {
+		case <-term:
+			return note(name+".runs", "ended %d", os.Getpid())
+		case <-time.After(pause):
+		}
+		n++
+		// A line is one write: it is either out or not.
+		if _, err := fmt.Printf("%s %d\n", name, n); err != nil {
+			_ = note("broken", "%s: %v", name, err)
+			return err
+		}
+		if _, err := count.WriteAt(fmt.Appendf(nil, "%d\n", n), 0); err != nil {
+			return err
+		}
+	}
+}
+
+func listen(file string) error {
+	in := bufio.NewReader(os.Stdin)
+	for {
+		fmt.Print("READY\n")
+		header, err := in.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		_, text, _ := strings.Cut(strings.TrimSpace(header), "len:")
+		size, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("header %q: %w", header, err)
+		}
+		payload := make([]byte, size)
+		if _, err := io.ReadFull(in, payload); err != nil {
+			return err
+		}
+		first, _, _ := strings.Cut(string(payload), "\n")
+		if err := note(file, "%s\t%s", strings.TrimSpace(header), first); err != nil {
+			return err
+		}
+		fmt.Print("RESULT 2\nOK")
+	}
+}
