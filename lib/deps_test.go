@@ -51,7 +51,7 @@ const drawing = `
 	cli, client, config < supctl;
 	NONE < suplog/internal/transform;
 	cli, logfile, logwire, value, suplog/internal/transform < suplog;
-	cli, plan < supconf;
+	cli, client, plan < supconf;
 	cli, client, config, logfile < suptail;
 `
 

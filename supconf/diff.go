@@ -16,23 +16,37 @@ import (
 func diffVerb() *verb {
 	return &verb{
 		name:  "diff",
-		args:  "[--json] [--offline] OLD NEW",
-		short: "show what a reread of NEW would change where OLD runs",
+		args:  "[--json] [--offline] [-c FILE] [-s URL] | OLD NEW",
+		short: "show what \"supctl update\" would change",
 		help: `
-Compares two configurations as the daemon does when it rereads: which groups
-would be added, changed and removed by "supctl update", and by which settings.
-Settings of the daemon itself, which need a restart, are listed apart.
+Compares configurations as the daemon does when it rereads: which groups would
+be added, changed and removed by "supctl update", and by which settings.
+
+Without files the running daemon is asked how what it runs differs from the
+configuration (of -c, or found at the usual places), and changes nothing. Its
+address and the credentials are those of supctl: of -s, SUPERVISOR_PASSWORD and
+[supervisorctl] of the file. The daemon does not tell every setting, such as
+the environment; if one of these differs, the group is listed all the same.
+
+With two files, these are compared. Settings of the daemon itself, which need a
+restart, are listed apart.
 
 The exit status is 0 if no group and no setting differs, 1 if any does, 2 if
-one of the files cannot be used.`,
-		opts: []cli.Option{optJSON, optOffline},
+one of the files cannot be used or the daemon does not answer.`,
+		opts: []cli.Option{optConfig, {Short: 's', Long: "serverurl", Arg: true}, optJSON, optOffline},
 		run:  runDiff,
 	}
 }
 
 func runDiff(c *command) int {
-	if len(c.args) != 2 {
-		return c.usage(errors.New("want two files"))
+	url, asked := c.opt("serverurl")
+	switch {
+	case len(c.args) == 0:
+		return runDiffDaemon(c, url)
+	case len(c.args) != 2:
+		return c.usage(errors.New("want two files, or none to ask the daemon"))
+	case asked || c.has("configuration"):
+		return c.usage(errors.New("two files are compared without a daemon"))
 	}
 	var plans [2]*plan.Plan
 	for i, file := range c.args {
@@ -42,7 +56,11 @@ func runDiff(c *command) int {
 		}
 		plans[i] = p
 	}
-	d := compare(plans[0], plans[1])
+	return c.report(compare(plans[0], plans[1]))
+}
+
+// report prints a difference and returns the exit status that it means.
+func (c *command) report(d *difference) int {
 	if c.has("json") {
 		if err := writeJSON(c, d); err != nil {
 			return c.fail(err)
@@ -208,6 +226,9 @@ func (d *difference) print(w io.Writer) {
 	}
 	for _, g := range d.Changed {
 		fmt.Fprintf(w, "changed: %s\n", g.Name)
+		if len(g.Details) == 0 {
+			fmt.Fprintln(w, "    by settings that the daemon does not tell")
+		}
 		printDetails(w, g.Details)
 	}
 	for _, name := range d.Removed {

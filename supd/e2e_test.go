@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { suptest.Main(m) }
 
 func TestScripts(t *testing.T) {
-	suptest.RunScripts(t, "testdata/script", "supd", "supctl")
+	suptest.RunScripts(t, "testdata/script", "supd", "supctl", "supconf")
 }
 
 // needServers skips a test where Debian's packages are not installed.

@@ -67,6 +67,19 @@ func (c *Client) ReloadConfig(ctx context.Context) (Changes, error) {
 	return Changes{Added: answer[0][0], Changed: answer[0][1], Removed: answer[0][2]}, nil
 }
 
+// CompareGroups tells how the groups of a plan, as JSON, differ from those
+// that are active. Only supd knows the method.
+func (c *Client) CompareGroups(ctx context.Context, groups string) (Changes, error) {
+	var answer [][]string
+	if err := c.Call(ctx, &answer, "sup.compareGroups", groups); err != nil {
+		return Changes{}, err
+	}
+	if len(answer) != 3 {
+		return Changes{}, errShape
+	}
+	return Changes{Added: answer[0], Changed: answer[1], Removed: answer[2]}, nil
+}
+
 // AddProcessGroup activates a configured group.
 func (c *Client) AddProcessGroup(ctx context.Context, group string) error {
 	return c.Call(ctx, nil, "supervisor.addProcessGroup", group)

@@ -65,6 +65,10 @@ type Backend interface {
 	Upgrade(ctx context.Context) error
 	Generation(ctx context.Context) (rpc.Generation, error)
 
+	// CompareGroups tells how groups, the JSON of a []plan.Group, differ from
+	// the active ones, as ReloadConfig does.
+	CompareGroups(ctx context.Context, groups string) (added, changed, removed []string, err error)
+
 	// GroupNames are the names of the active groups, in the order of starting.
 	GroupNames(ctx context.Context) ([]string, error)
 	// AddProgram adds the processes of a program, whose options are the keys

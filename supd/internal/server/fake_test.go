@@ -83,6 +83,10 @@ func (f *fake) Generation(context.Context) (rpc.Generation, error) {
 	return rpc.Generation{Generation: 2, PID: 7, Kept: 3}, f.note("Generation")
 }
 
+func (f *fake) CompareGroups(_ context.Context, groups string) (added, changed, removed []string, err error) {
+	return []string{"new"}, []string{"one"}, nil, f.note("CompareGroups %s", groups)
+}
+
 func (f *fake) GroupNames(context.Context) ([]string, error) {
 	return []string{"g", "one"}, f.note("GroupNames")
 }

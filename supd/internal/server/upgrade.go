@@ -26,5 +26,21 @@ var supMethods = []method{
 			c.out.enc.Generation(&g)
 			return nil
 		},
+	}, {
+		name: "compareGroups", params: []parameter{{name: "groups", kind: textParam, help: "The groups of a configuration, as JSON of this version of the daemon."}},
+		help:    "Tell how groups differ from the active ones. Nothing changes.",
+		returns: "array", result: "[added, changed, removed]: three arrays with names of groups.",
+		run: func(c *call) error {
+			added, changed, removed, err := c.srv.backend.CompareGroups(c.ctx, c.args[0].text)
+			if err != nil {
+				return err
+			}
+			c.out.enc.BeginArray()
+			c.strings(added)
+			c.strings(changed)
+			c.strings(removed)
+			c.out.enc.EndArray()
+			return nil
+		},
 	},
 }
