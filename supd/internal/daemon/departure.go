@@ -23,7 +23,10 @@ type departure struct {
 	// next is the configuration to go on with after a restart.
 	next   *plan.Plan
 	report *timer
-	stuck  *timer
+	// stuck looks for processes that survive SIGKILL; began is when the batch
+	// was asked to stop.
+	stuck *timer
+	began time.Duration
 	// lastWords ends the time that listeners are given to take what waits for
 	// them before they are stopped; nil before it has begun.
 	lastWords *timer
@@ -189,14 +192,9 @@ func (d *Daemon) takeBatch() bool {
 	if l.stuck != nil {
 		d.timers.clear(l.stuck)
 	}
-	patience := time.Duration(0)
-	for _, g := range batch {
-		for _, p := range g.procs {
-			patience = max(patience, p.spec.StopWait)
-		}
-	}
-	l.stuck = d.after(patience+killPatience, d.stillAlive)
-	d.notify.patience(patience + killPatience + lastWordsPatience)
+	l.began = d.now()
+	l.stuck = d.after(killPatience, d.checkStuck)
+	d.notify.patience(d.patience() + lastWordsPatience)
 	return true
 }
 
@@ -242,17 +240,21 @@ func (d *Daemon) departed() {
 		d.unlist(g)
 	}
 	next := l.next
-	go func() {
-		// Listeners and the activity log are opened anew outside the loop;
-		// clients that come meanwhile are told of the restart.
-		err := d.opts.Reopen(next)
-		d.post(func() {
-			if err != nil {
-				d.log.Print(activity.Critical, err.Error())
-			}
-			d.resume(next)
-		})
-	}()
+	// Old logs are cleaned up next; suplog would put back what is removed
+	// while it writes to it.
+	d.logs.whenEnded(time.Second, func() {
+		go func() {
+			// Listeners and the activity log are opened anew outside the
+			// loop; clients that come meanwhile are told of the restart.
+			err := d.opts.Reopen(next)
+			d.post(func() {
+				if err != nil {
+					d.log.Print(activity.Critical, err.Error())
+				}
+				d.resume(next)
+			})
+		}()
+	})
 }
 
 // resume starts anew with a configuration, as the daemon does at first.
@@ -278,6 +280,28 @@ func signalName(s syscall.Signal) string {
 		return "SIGINT"
 	}
 	return "SIGQUIT"
+}
+
+// patience is how long the batch may take, for the sake of what is left of it.
+func (d *Daemon) patience() time.Duration {
+	longest := time.Duration(0)
+	for _, g := range d.leaving.batch {
+		for _, p := range g.procs {
+			if !p.m.State.IsStopped() || d.sweeps > 0 && p.cfg.KillAsGroup {
+				longest = max(longest, p.spec.StopWait)
+			}
+		}
+	}
+	return longest + killPatience
+}
+
+// checkStuck ends the wait for processes that SIGKILL does not end.
+func (d *Daemon) checkStuck() {
+	if until := d.leaving.began + d.patience(); d.now() < until {
+		d.timers.set(d.leaving.stuck, until)
+		return
+	}
+	d.stillAlive()
 }
 
 // stillAlive tells of processes that survived SIGKILL; there is nothing more

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sup/lib/plan"
+	"sup/lib/process"
 )
 
 func TestUptime(t *testing.T) {
@@ -125,5 +126,28 @@ func TestChildEnvironment(t *testing.T) {
 	got = childEnviron(cfg, base, "", "m")
 	if slices.ContainsFunc(got, func(kv string) bool { return len(kv) > 21 && kv[:21] == "SUPERVISOR_SERVER_URL" }) {
 		t.Errorf("there is no server, and yet: %q", got)
+	}
+}
+
+// How long a departure waits for what SIGKILL does not end is a matter of those
+// that are left, not of those that have gone.
+func TestPatience(t *testing.T) {
+	entry := func(s process.State, wait time.Duration, tree bool) *proc {
+		p := &proc{cfg: &plan.Process{KillAsGroup: tree}}
+		p.m.State, p.spec.StopWait = s, wait
+		return p
+	}
+	g := &group{procs: []*proc{
+		entry(process.Stopped, 100*time.Second, false),
+		entry(process.Stopped, 50*time.Second, true),
+		entry(process.Stopping, time.Second, false),
+	}}
+	d := &Daemon{leaving: &departure{batch: []*group{g}}}
+	if got, want := d.patience(), time.Second+killPatience; got != want {
+		t.Errorf("with one that is left: %v, want %v", got, want)
+	}
+	d.sweeps = 1
+	if got, want := d.patience(), 50*time.Second+killPatience; got != want {
+		t.Errorf("with a tree that is being ended: %v, want %v", got, want)
 	}
 }
