@@ -37,6 +37,10 @@ type logPlane struct {
 	greeted bool // it has answered Hello
 	deaths  int  // in a row without a greeting, to pause after a few
 	ending  bool
+	// endings counts the streams that suplog has yet to let go of; allEnded is
+	// called when there are none left, if it is set.
+	endings  int
+	allEnded func()
 	// foreign is set for a suplog that is not our child, but was that of a
 	// daemon before.
 	foreign bool
@@ -129,34 +133,59 @@ func (l *logPlane) attach(conn *logwire.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.conn, l.cancel = conn, cancel
 	l.out = newQueue[logwire.Message]()
-	go writeWire(ctx, conn, l.out)
+	go writeWire(ctx, conn, l)
 	go readWire(conn, l)
 }
 
-// writeWire sends what the loop has queued. It alone waits for suplog.
-func writeWire(ctx context.Context, conn *logwire.Conn, out *queue[logwire.Message]) {
+// writeWire sends what the loop has queued, and closes the descriptors that
+// go with it. It alone waits for suplog.
+func writeWire(ctx context.Context, conn *logwire.Conn, l *logPlane) {
+	out, gone := l.out, false
 	for {
 		messages, ok := out.take(ctx)
 		if !ok {
 			return
 		}
 		for i := range messages {
-			handover := messages[i].Kind == logwire.Open
+			m := &messages[i]
+			handover := m.Kind == logwire.Open
 			if handover {
 				crash.Point(crash.BeforeHandover)
 			}
-			err := conn.Send(&messages[i])
+			var err error
+			if !gone {
+				err = conn.Send(m)
+			}
+			closeAll(m.FDs)
 			if handover {
 				crash.Point(crash.AfterHandover)
 			}
-			if messages[i].Kind == logwire.Hold {
-				closeAll(messages[i].FDs)
-			}
-			if err != nil {
-				return // the reader notices
+			switch {
+			case err == nil:
+			case unsendable(err):
+				l.d.post(func() { l.unsent(m, err) })
+			default:
+				gone = true // the reader notices
 			}
 		}
 	}
+}
+
+// unsendable tells whether an error is about one message, not the connection.
+func unsendable(err error) bool {
+	for _, e := range []error{unix.EBADF, unix.ETOOMANYREFS, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// unsent answers a question that could not be asked.
+func (l *logPlane) unsent(m *logwire.Message, err error) {
+	failed := logwire.Message{Kind: logwire.Failed, Stream: m.Stream, Seq: m.Seq, Text: "cannot tell suplog: " + err.Error()}
+	errors.As(err, &failed.Errno)
+	l.heard(&failed)
 }
 
 // readWire posts what suplog says to the loop, and its silence for good.
@@ -277,6 +306,31 @@ func (l *logPlane) ask(m logwire.Message, answer func(*logwire.Message)) {
 	m.Seq = l.lastSeq
 	l.asked[m.Seq] = question{m.Stream, answer}
 	l.out.put(m)
+}
+
+// end has suplog log what is left of a stream and forget it.
+func (l *logPlane) end(id logwire.Stream) {
+	l.endings++
+	l.ask(logwire.Message{Kind: logwire.Close, Stream: id}, func(*logwire.Message) {
+		if l.endings--; l.endings == 0 && l.allEnded != nil {
+			l.allEnded()
+		}
+	})
+}
+
+// whenEnded calls done when suplog has let go of every stream that was to end,
+// or when patience ends.
+func (l *logPlane) whenEnded(patience time.Duration, done func()) {
+	if l.endings == 0 {
+		done()
+		return
+	}
+	t := l.d.after(patience, func() { l.allEnded() })
+	l.allEnded = func() {
+		l.allEnded = nil
+		l.d.timers.clear(t)
+		done()
+	}
 }
 
 // heard handles one message of suplog.

@@ -118,7 +118,7 @@ func (d *Daemon) toMonotonic(at time.Duration) time.Duration { return at + d.mon
 func (d *Daemon) fromMonotonic(at time.Duration) time.Duration { return at - d.monotonic }
 
 // deposit leaves a descriptor of a process with suplog, so that a supd after
-// us can learn how it ended. writeWire closes it when it is sent.
+// us can learn how it ended.
 func (d *Daemon) deposit(mark string, pidfd int) {
 	if pidfd < 0 {
 		return

@@ -157,23 +157,44 @@ func (s *stream) auto() bool { return s.settings.Mode == 0o600 }
 
 // open makes the pipe if there is none and has suplog open the log.
 func (s *stream) open() {
-	if err := s.makePipe(); err != nil {
+	err := s.makePipe()
+	// Descriptors of its own go with the message: those of the stream may have
+	// been closed before it is sent.
+	var fds []int
+	if err == nil {
+		fds, err = duplicate(append([]int{s.pipe}, s.kept...))
+	}
+	if err != nil {
 		s.state = streamFailed
 		s.failure = &logwire.Message{Kind: logwire.Failed, Text: err.Error()}
 		errors.As(err, &s.failure.Errno)
 		return
 	}
 	s.state = streamAsked
-	m := logwire.Message{Kind: logwire.Open, Stream: s.id, Settings: s.settings, PID: s.p.run.number}
-	m.FDs = append([]int{s.pipe}, s.kept...)
+	m := logwire.Message{Kind: logwire.Open, Stream: s.id, Settings: s.settings, PID: s.p.run.number, FDs: fds}
+	if s.p.d.logs.conn == nil {
+		closeAll(fds) // nobody to be asked
+	}
 	s.p.d.logs.ask(m, s.opening())
 }
 
-// retry asks once more for a log that could not be opened.
-func (s *stream) retry() {
-	s.state = streamAsked
-	s.p.d.logs.ask(logwire.Message{Kind: logwire.Set, Stream: s.id, Settings: s.settings}, s.opening())
+// duplicate gives descriptors that stay when those given are closed.
+func duplicate(fds []int) ([]int, error) {
+	var own []int
+	for _, fd := range fds {
+		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			closeAll(own)
+			return nil, err
+		}
+		own = append(own, n)
+	}
+	return own, nil
 }
+
+// retry asks once more for a log that could not be opened. suplog, if it has
+// the stream, knows it by its pipe.
+func (s *stream) retry() { s.open() }
 
 // opening takes the answer to a request to open the log. One that comes when
 // the stream has been closed meanwhile says nothing of the stream as it is.
@@ -238,7 +259,7 @@ func (s *stream) close() {
 	l := s.p.d.logs
 	delete(l.streams, s.id)
 	if s.state != streamUnopened {
-		l.ask(logwire.Message{Kind: logwire.Close, Stream: s.id}, func(*logwire.Message) {})
+		l.end(s.id)
 	}
 	s.release()
 }
@@ -254,7 +275,7 @@ func (s *stream) rest() {
 	if n, err := unix.Poll(fds, 0); err != nil || n == 0 || fds[0].Revents&unix.POLLHUP == 0 {
 		return
 	}
-	s.p.d.logs.ask(logwire.Message{Kind: logwire.Close, Stream: s.id}, func(*logwire.Message) {})
+	s.p.d.logs.end(s.id)
 	s.release()
 	// suplog forgets the number; the next life of the stream has another.
 	s.renumber()
