@@ -6,7 +6,8 @@
 //	supconf dump [-c FILE] [--json] [--offline] [--client] [-- OPTION…]
 //	supconf expand [-c FILE] [--offline]
 //	supconf init
-//	supconf diff [--json] OLD NEW
+//	supconf diff [--json] [--offline] [-c FILE] [-s URL]
+//	supconf diff [--json] [--offline] OLD NEW
 //	supconf reference [--format md|roff]
 //
 // It reads the files that supervisord reads, in the same way, and starts
