@@ -238,7 +238,7 @@ func (s *stress) calmDown(t *testing.T) {
 	}
 	quiet(t, d)
 	d.Wait("RUNNING", append(slices.Clone(s.workers), "sleeper", "patient", "deaf", "forker", "pair:left", "extra0", "ear")...)
-	d.Wait("FATAL", "missing", "nodir", "crasher")
+	d.Wait("FATAL", "nodir", "crasher")
 	for _, name := range s.workers {
 		d.Until(name+" has written", func() error {
 			text, err := os.ReadFile(d.Path(name + ".count"))

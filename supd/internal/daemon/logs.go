@@ -133,14 +133,14 @@ func (l *logPlane) attach(conn *logwire.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.conn, l.cancel = conn, cancel
 	l.out = newQueue[logwire.Message]()
-	go writeWire(ctx, conn, l)
+	go writeWire(ctx, conn, l.out, l)
 	go readWire(conn, l)
 }
 
 // writeWire sends what the loop has queued, and closes the descriptors that
 // go with it. It alone waits for suplog.
-func writeWire(ctx context.Context, conn *logwire.Conn, l *logPlane) {
-	out, gone := l.out, false
+func writeWire(ctx context.Context, conn *logwire.Conn, out *queue[logwire.Message], l *logPlane) {
+	gone := false
 	for {
 		messages, ok := out.take(ctx)
 		if !ok {

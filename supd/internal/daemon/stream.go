@@ -37,6 +37,7 @@ type stream struct {
 	failure  *logwire.Message
 	pipe     int   // read end, -1 before it is needed
 	kept     []int // what suplog wants kept with the stream
+	looks    int   // how often somebody else still had the pipe, see rest
 
 	// eventsEnabled tells whether output makes events; settings.Events is also
 	// set for the sake of the activity log.
@@ -170,7 +171,7 @@ func (s *stream) open() {
 		errors.As(err, &s.failure.Errno)
 		return
 	}
-	s.state = streamAsked
+	s.state, s.looks = streamAsked, 0
 	m := logwire.Message{Kind: logwire.Open, Stream: s.id, Settings: s.settings, PID: s.p.run.number, FDs: fds}
 	if s.p.d.logs.conn == nil {
 		closeAll(fds) // nobody to be asked
@@ -273,12 +274,29 @@ func (s *stream) rest() {
 	}
 	fds := []unix.PollFd{{Fd: int32(s.pipe)}}
 	if n, err := unix.Poll(fds, 0); err != nil || n == 0 || fds[0].Revents&unix.POLLHUP == 0 {
+		s.lookAgain()
 		return
 	}
 	s.p.d.logs.end(s.id)
 	s.release()
 	// suplog forgets the number; the next life of the stream has another.
 	s.renumber()
+}
+
+// lookAgain has rest try later: what the process had started often ends a
+// moment after it. What stays is left alone until the next start.
+func (s *stream) lookAgain() {
+	waits := []time.Duration{50 * time.Millisecond, time.Second, 10 * time.Second}
+	if s.looks >= len(waits) {
+		return
+	}
+	id := s.id
+	s.p.d.after(waits[s.looks], func() {
+		if s.id == id {
+			s.rest()
+		}
+	})
+	s.looks++
 }
 
 // renumber gives the stream a number that suplog does not know.
