@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -81,9 +82,17 @@ func (f *follower) close() {
 		f.file.Close()
 	}
 	if f.watcher != nil {
+		closing.Lock()
+		defer closing.Unlock()
 		f.watcher.Close()
 	}
 }
+
+// closing is held while a watcher is being closed. The kernel takes its time
+// over that, tens of milliseconds, and whoever waits for it holds a thread, of
+// which a program never has fewer again: many readers that go at once must not
+// need one each.
+var closing sync.Mutex
 
 func (f *follower) begin(from int64) error {
 	if err := f.open(f.path); err != nil {
