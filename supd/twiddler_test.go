@@ -69,6 +69,22 @@ autostart=false
 	d.Wait("RUNNING", "g:more_0")
 	d.Wait("RUNNING", "g:more_1")
 
+	var told []struct {
+		Name string `xmlrpc:"name"`
+		Log  string `xmlrpc:"stdout_logfile"`
+	}
+	must(c.Call(t.Context(), &told, "supervisor.getAllConfigInfo"))
+	names = nil
+	for _, p := range told {
+		names = append(names, p.Name)
+		if !strings.HasPrefix(p.Log, d.Dir) {
+			t.Errorf("the log of %s is %q", p.Name, p.Log)
+		}
+	}
+	if !slices.Equal(names, []string{"a", "l", "more_0", "more_1", "quiet"}) {
+		t.Errorf("configured are %v", names)
+	}
+
 	faults(call("addProgramToGroup", "g", "a", opts{"command": "cat"}), rpc.BadName, "BAD_NAME: a")
 	faults(call("addProgramToGroup", "h", "b", opts{"command": "cat"}), rpc.BadName, "BAD_NAME: group: h")
 	faults(call("addProgramToGroup", "g", "b", opts{"startsecs": "cat"}), rpc.IncorrectParameters, "startsecs")

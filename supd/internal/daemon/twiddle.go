@@ -74,7 +74,6 @@ func (d *Daemon) addProcesses(g *group, added []plan.Process) error {
 			return rpc.NewFault(rpc.BadName, added[i].Name)
 		}
 	}
-	d.replan(g, append(slices.Clone(g.cfg.Processes), added...))
 	for i := range added {
 		p := newProc(d, g, &added[i])
 		g.procs = append(g.procs, p)
@@ -83,6 +82,7 @@ func (d *Daemon) addProcesses(g *group, added []plan.Process) error {
 			p.createAutoLogs()
 		}
 	}
+	d.replan(g, append(slices.Clone(g.cfg.Processes), added...))
 	g.sort()
 	d.relist(g)
 	d.autostart([]*group{g})
@@ -135,5 +135,13 @@ func (d *Daemon) replan(g *group, processes []plan.Process) {
 	}
 	d.plan = &next
 	g.cfg, g.saved = &changed, nil
+	// An entry is known as an active one by being in the plan.
+	for _, p := range g.procs {
+		for i := range processes {
+			if processes[i].Name == p.cfg.Name {
+				p.cfg = &processes[i]
+			}
+		}
+	}
 	d.dirty = true
 }
