@@ -329,7 +329,9 @@ func TestCrashPoints(t *testing.T) {
 	supd := crashingDaemon(t)
 	for _, point := range crash.Points {
 		for _, time := range []string{":1", ":2", ":3"} {
-			if point != crash.BeforeExec {
+			// Changes in a burst are saved once, so there need not be a third time.
+			rare := time == ":3" && strings.HasSuffix(point, "-save")
+			if point != crash.BeforeExec && !rare {
 				t.Run("start/"+point+time, func(t *testing.T) { crashAtStart(t, supd, point+time) })
 			}
 		}
