@@ -31,7 +31,7 @@ const (
 	// the next one.
 	keepAnswer = 1 << 20
 	// maxMulticall bounds the answer of a multicall.
-	maxMulticall = 16 << 20
+	maxMulticall = 8 << 20
 )
 
 var answers = sync.Pool{New: func() any { return &answer{buf: make([]byte, headRoom, 4<<10)} }}
