@@ -21,6 +21,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -30,8 +31,9 @@ import (
 // Socket is a listening socket with a count of its users.
 type Socket struct {
 	config plan.Socket
-	users  int
-	fd     int // -1 while there is no socket
+	// users is atomic for Open only, which may run while others are counted.
+	users atomic.Int32
+	fd    int // -1 while there is no socket
 	// file is what the socket's path stood for when it was bound; unix only.
 	file inode
 }
@@ -42,14 +44,14 @@ type inode struct{ dev, ino uint64 }
 func New(config plan.Socket) *Socket { return &Socket{config: config, fd: -1} }
 
 // Use counts a user more.
-func (s *Socket) Use() { s.users++ }
+func (s *Socket) Use() { s.users.Add(1) }
 
 // Open makes the socket if there is none, and returns a descriptor of its own
 // for it, which the caller has to close. It is blocking and close-on-exec. The
 // line, if not empty, is for the activity log (INFO), also when there is an
 // error. There must be a user.
 func (s *Socket) Open() (fd int, line string, err error) {
-	if s.users == 0 {
+	if s.users.Load() == 0 {
 		panic("fcgi: Open without Use")
 	}
 	if s.fd < 0 {
@@ -65,11 +67,10 @@ func (s *Socket) Open() (fd int, line string, err error) {
 // Done counts a user less. With the last one the socket is closed and its path
 // removed; then there is a line for the activity log (INFO).
 func (s *Socket) Done() (line string) {
-	if s.users == 0 {
+	if s.users.Load() == 0 {
 		panic("fcgi: Done without Use")
 	}
-	s.users--
-	if s.users > 0 || s.fd < 0 {
+	if s.users.Add(-1) > 0 || s.fd < 0 {
 		return ""
 	}
 	unix.Close(s.fd)
