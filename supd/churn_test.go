@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +36,11 @@ stderr_logfile=%(here)s/a.err
 	began := time.Now()
 	restart(restarts)
 	took := time.Since(began)
+	for line := range strings.Lines(d.Log()) {
+		if strings.Contains(line, "suplog") {
+			t.Errorf("in the activity log: %s", line)
+		}
+	}
 	now, suplogNow := settled(t, d, d.PID(), was), settled(t, d, suplog, suplogWas)
 	for _, c := range []struct {
 		name     string
