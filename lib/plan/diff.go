@@ -72,8 +72,7 @@ func sameKind(a, b Kind) bool {
 }
 
 // SameProcess reports whether two processes are alike in all that their
-// configuration says. A log that b leaves to AUTO is like any other; one that a
-// had left so is by now a file of its own, and unlike what b names.
+// configuration says. A log left to AUTO is like any other.
 func SameProcess(a, b *Process) bool {
 	return a.Name == b.Name &&
 		a.Command == b.Command &&
@@ -98,7 +97,7 @@ func SameProcess(a, b *Process) bool {
 }
 
 func sameStream(a, b *Stream) bool {
-	sameLog := b.Kind == LogAuto || a.Kind == b.Kind && a.Path == b.Path
+	sameLog := a.Kind == LogAuto || b.Kind == LogAuto || a.Kind == b.Kind && a.Path == b.Path
 	return sameLog &&
 		a.MaxBytes == b.MaxBytes &&
 		a.Backups == b.Backups &&

@@ -57,15 +57,31 @@ func (d *Daemon) CompareGroups(ctx context.Context, groups string) (added, chang
 
 // activePlan is a plan that has the groups which are active now, in the order
 // in which they became so: clients are told of groups that are gone in that.
+// Logs that were left to us have the names by now that we gave them.
 func (d *Daemon) activePlan() *plan.Plan {
 	active := *d.plan
 	active.Groups = nil
 	groups := slices.Clone(d.order)
 	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(a.serial, b.serial) })
 	for _, g := range groups {
-		active.Groups = append(active.Groups, *g.cfg)
+		cfg := *g.cfg
+		cfg.Processes = slices.Clone(cfg.Processes)
+		for i := range cfg.Processes {
+			if p := d.find(cfg.Name, cfg.Processes[i].Name); p != nil && p.cfg == &g.cfg.Processes[i] {
+				p.out.named(&cfg.Processes[i].Stdout)
+				p.err.named(&cfg.Processes[i].Stderr)
+			}
+		}
+		active.Groups = append(active.Groups, cfg)
 	}
 	return &active
+}
+
+// named puts the name that a log has into its settings, unless it had one.
+func (s *stream) named(settings *plan.Stream) {
+	if s != nil && settings.Kind == plan.LogAuto && s.settings.Path != "" {
+		settings.Kind, settings.Path = plan.LogPath, s.settings.Path
+	}
 }
 
 // AddGroup activates a group of the configuration that was read last, and
