@@ -131,6 +131,7 @@ type Daemon struct {
 	// lastRun is the highest number of a run so far.
 	lastRun   int32
 	lastGroup int // the highest number of a group so far
+	rereads   int // how often the configuration was read anew
 	// limitsRaised is set once minfds= has been seen to.
 	limitsRaised bool
 }

@@ -16,6 +16,7 @@ import (
 type group struct {
 	cfg    *plan.Group
 	serial int          // groups are numbered as they become active
+	reread int          // which reading of the configuration it is from
 	procs  []*proc      // by priority, equal ones in the order of the plan
 	pool   *event.Pool  // event listeners only
 	socket *fcgi.Socket // FastCGI programs only
@@ -41,7 +42,7 @@ func (d *Daemon) addGroupAs(cfg *plan.Group, saved map[[2]string]*state.Process)
 		return false
 	}
 	d.lastGroup++
-	g := &group{cfg: cfg, serial: d.lastGroup}
+	g := &group{cfg: cfg, serial: d.lastGroup, reread: d.rereads}
 	if cfg.Socket != nil {
 		g.socket = fcgi.New(*cfg.Socket)
 	}

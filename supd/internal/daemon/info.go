@@ -142,7 +142,7 @@ func (d *Daemon) configInfo(g *plan.Group, c *plan.Process) rpc.ConfigInfo {
 	}
 	p := d.find(g.Name, c.Name)
 	var out, err *stream
-	if p != nil && p.cfg == c {
+	if p != nil && p.group.reread == d.rereads {
 		// What was read anew has no files of its own until it becomes active.
 		out, err = p.out, p.err
 	}

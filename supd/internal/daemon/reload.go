@@ -27,6 +27,7 @@ func (d *Daemon) ReloadConfig(ctx context.Context) (added, changed, removed []st
 	}
 	err = d.query(ctx, func() error {
 		d.plan = next
+		d.rereads++
 		added, changed, removed = plan.Diff(d.activePlan(), next)
 		for _, w := range next.Warnings {
 			d.log.Print(activity.Warn, w.String())
@@ -67,7 +68,7 @@ func (d *Daemon) activePlan() *plan.Plan {
 		cfg := *g.cfg
 		cfg.Processes = slices.Clone(cfg.Processes)
 		for i := range cfg.Processes {
-			if p := d.find(cfg.Name, cfg.Processes[i].Name); p != nil && p.cfg == &g.cfg.Processes[i] {
+			if p := d.find(cfg.Name, cfg.Processes[i].Name); p != nil {
 				p.out.named(&cfg.Processes[i].Stdout)
 				p.err.named(&cfg.Processes[i].Stderr)
 			}
