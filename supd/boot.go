@@ -257,7 +257,7 @@ func (s *start) announcePlan(p *plan.Plan) {
 	}
 	for _, i := range p.RPCInterfaces {
 		// Of one that is not ours a warning has told.
-		if i.Known {
+		if i.Known && len(p.Servers) > 0 {
 			s.log.Print(activity.Info, "RPC interface '"+i.Name+"' initialized")
 		}
 	}

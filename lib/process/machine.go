@@ -423,7 +423,7 @@ func (s *step) kill(sig value.Signal, group bool) {
 	if group {
 		as = "process group "
 	}
-	s.log(Debug, "killing "+s.spec.Name+" (pid "+strconv.Itoa(s.PID)+") "+as+"with signal "+unix.SignalName(sig))
+	s.log(Debug, "killing "+s.spec.Name+" (pid "+strconv.Itoa(s.PID)+") "+as+"with signal "+signalName(sig))
 	// A stopwaitsecs of 0 must not keep the loop busy with a process that
 	// takes a moment to die.
 	s.Deadline = s.turn.Now + max(s.spec.StopWait, 10*time.Millisecond)
@@ -443,17 +443,26 @@ func (s *step) signalFailed(reason string) {
 // words.
 func describe(st unix.WaitStatus) (code int, text string) {
 	if st.Signaled() {
-		name := unix.SignalName(st.Signal())
-		if name == "" {
-			name = "signal " + strconv.Itoa(int(st.Signal()))
-		}
-		text = "terminated by " + name
+		text = "terminated by " + signalName(st.Signal())
 		if st.CoreDump() {
 			text += " (core dumped)"
 		}
 		return -1, text
 	}
 	return st.ExitStatus(), "exit status " + strconv.Itoa(st.ExitStatus())
+}
+
+// signalName names a signal as Supervisor's activity log does: SIGKILL,
+// SIGRTMAX, signal 40.
+func signalName(sig value.Signal) string {
+	if sig == unix.SIGPOLL {
+		return "SIGPOLL" // which is SIGIO
+	}
+	name := value.FormatSignal(sig)
+	if name[0] >= '0' && name[0] <= '9' {
+		return "signal " + name
+	}
+	return "SIG" + name
 }
 
 // Describe is how an end reads in the log: "exit status 3", "terminated by

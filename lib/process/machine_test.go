@@ -335,3 +335,15 @@ func check(t *testing.T, m Machine, event string, next Machine, effects []Effect
 		}
 	}
 }
+
+func TestDescribe(t *testing.T) {
+	for status, want := range map[unix.WaitStatus]string{
+		exit(0): "exit status 0", exit(127): "exit status 127", killed(unix.SIGKILL): "terminated by SIGKILL",
+		killed(unix.SIGSEGV) | 0x80: "terminated by SIGSEGV (core dumped)", killed(unix.SIGIO): "terminated by SIGPOLL",
+		killed(34): "terminated by SIGRTMIN", killed(40): "terminated by signal 40", killed(64): "terminated by SIGRTMAX",
+	} {
+		if got := Describe(status); got != want {
+			t.Errorf("%#x: %s, want %s", int(status), got, want)
+		}
+	}
+}

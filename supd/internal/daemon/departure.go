@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"slices"
@@ -205,9 +206,13 @@ func (d *Daemon) reportWaiting() {
 		return
 	}
 	var names []string
-	for _, g := range d.order {
-		for _, p := range g.unstopped() {
-			names = append(names, p.cfg.Name)
+	groups := slices.Clone(d.order)
+	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(a.serial, b.serial) })
+	for _, g := range groups {
+		for i := range g.cfg.Processes {
+			if p := d.find(g.name(), g.cfg.Processes[i].Name); p != nil && !p.m.State.IsStopped() {
+				names = append(names, p.cfg.Name)
+			}
 		}
 	}
 	if len(names) == 0 {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -74,7 +75,9 @@ func (d *Daemon) requestStart(p *proc) {
 	d.pumpStarts()
 }
 
-const logPatience = 50e6 // nanoseconds
+// logPatience is much longer than suplog ever takes on a busy machine: a log that
+// cannot be opened has to be told in time, or the program runs without one.
+const logPatience = 500 * time.Millisecond
 
 // pumpStarts hands the starts at the head of the queue to the spawner, as far
 // as they are ready.

@@ -117,8 +117,14 @@ type row struct {
 // FullName is the name by which the process is called.
 func (r row) FullName() string { return joinName(r.Group, r.Name) }
 
-// Escaped is the full name as part of an address.
-func (r row) Escaped() string { return url.PathEscape(r.FullName()) }
+// Escaped is the full name as part of a link.
+func (r row) Escaped() template.URL { return escaped(r.FullName()) }
+
+// escaped writes a text so that it can stand anywhere in a link, and as
+// Supervisor writes it: g%3Ax.
+func escaped(s string) template.URL {
+	return template.URL(strings.ReplaceAll(url.QueryEscape(s), "+", "%20"))
+}
 
 // Lower is the name of the state in lower case.
 func (r row) Lower() string { return strings.ToLower(r.StateName) }
@@ -147,6 +153,9 @@ type section struct {
 	Heading bool
 	Rows    []row
 }
+
+// EscapedGroup is the name of the group as part of a link.
+func (s section) EscapedGroup() template.URL { return escaped(s.Group) }
 
 // statusPage is what the status page shows.
 type statusPage struct {

@@ -27,9 +27,9 @@ func TestStatusPage(t *testing.T) {
 		}
 		for _, want := range []string{
 			"one", "g:m", "running", "stopped", "Not started", "uptime", "4.2.5", "action=refresh", "action=restartall", "action=stopall",
-			"processname=one&amp;action=restart", "processname=one&amp;action=stop", "processname=g%3am&amp;action=start",
-			"processname=one&amp;action=clearlog", "tail.html?processname=one", `"logtail/one"`, `"logtail/one/stderr"`, `"logtail/g:m"`,
-			"groupname=g&amp;action=stop", "fatal", "can&#39;t find &lt;command&gt;", "logtail/odd:a&amp;b%20c",
+			"processname=one&amp;action=restart", "processname=one&amp;action=stop", "processname=g%3Am&amp;action=start",
+			"processname=one&amp;action=clearlog", "tail.html?processname=one", `"logtail/one"`, `"logtail/one/stderr"`, `"logtail/g%3Am"`,
+			"groupname=g&amp;action=stop", "fatal", "can&#39;t find &lt;command&gt;", "logtail/odd%3Aa%26b%20c",
 		} {
 			if !strings.Contains(r.body, want) {
 				t.Errorf("%s: no %s in the page", path, want)
