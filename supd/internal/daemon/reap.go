@@ -115,6 +115,12 @@ func (p *proc) endedAs(status unix.WaitStatus, known bool, turn process.Turn) {
 			patience = drainPatienceOrder
 		}
 	}
+	if patience == drainPatience && p.listener == nil && p.startsAgain(end) {
+		// Nobody is told of an end: the program goes on, and what it wrote
+		// before is logged before what it writes next.
+		p.gone()
+		return
+	}
 	// One more than there are, so that none that answers at once ends the
 	// wait.
 	streams := p.streams()
@@ -132,6 +138,15 @@ func (p *proc) endedAs(status unix.WaitStatus, known bool, turn process.Turn) {
 	} else {
 		drained()
 	}
+}
+
+// startsAgain tells whether the process is started again at once.
+func (p *proc) startsAgain(end *ending) bool {
+	if !end.known {
+		return false
+	}
+	m, _ := p.m.Step(&p.spec, process.Ended{Status: end.status}, end.turn)
+	return m.State == process.Starting
 }
 
 // gone tells the machine of the end.
