@@ -186,7 +186,7 @@ func Open(path string) (*Dir, error) {
 		return nil, fmt.Errorf("cannot open the lock of the state directory %s: %w", path, err)
 	}
 	lock := os.NewFile(uintptr(fd), "lock")
-	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(fd); err != nil {
 		pid := lockOwner(lock)
 		lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
@@ -197,6 +197,21 @@ func Open(path string) (*Dir, error) {
 	d := &Dir{path: path, lock: lock, abandoned: lockOwner(lock) > 0}
 	d.sign()
 	return d, nil
+}
+
+// lockPatience is how long a lock is waited for. A daemon that was killed while
+// it made a process leaves a child that shares the lock until it executes its
+// program.
+const lockPatience = time.Second
+
+// flock locks a file for us alone. It waits no longer than lockPatience.
+func flock(fd int) error {
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(5 * time.Millisecond) {
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // Abandoned tells whether the daemon that had the directory before did not come
