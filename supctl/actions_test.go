@@ -221,6 +221,13 @@ func TestEveryFault(t *testing.T) {
 	}
 }
 
+// The reason of a fault may be several lines; what is printed is one.
+func TestFaultOfManyLines(t *testing.T) {
+	d := clienttest.Start(t)
+	d.Answer("reloadConfig", rpc.NewFault(rpc.CantReread, "no sections:\nfile x, line 1\n"))
+	check(t, d, "update", 1, "error: CANT_REREAD: no sections: file x, line 1 \n")
+}
+
 func TestEveryResult(t *testing.T) {
 	results := func(code int) []rpc.Result {
 		return []rpc.Result{{Name: "p", Group: "g", Status: code, Description: "TEXT"}, {Name: "q", Group: "q", Status: rpc.Success}}

@@ -173,6 +173,9 @@ func (s *session) follow(ctx context.Context, daemon *client.Client, path string
 func (s *session) cannotFollow(path string, err error) {
 	var status *client.StatusError
 	if errors.As(err, &status) {
+		if plain, err := url.PathUnescape(path); err == nil {
+			path = plain
+		}
 		fmt.Fprintf(s.err, "%s%s Cannot read, status code %d\n", s.serverURL, path, status.Code)
 		return
 	}

@@ -36,7 +36,8 @@ Options:
   -p, --password TEXT       password; other users can see it here, so better use
                             the variable SUPERVISOR_PASSWORD or the file
   -i, --interactive         start a shell, after the action if there is one
-  -r, --history_file FILE   keep the shell's history in this file
+  -r, --history-file FILE   keep the shell's history in this file; also spelt
+                            --history_file
       --version             print the version of this program and exit
   -h, --help                print this help and exit
 

@@ -173,7 +173,9 @@ func (s *session) perform(ctx context.Context, line string) (quit bool) {
 				continue
 			}
 		}
-		s.fail(exitGeneric, "error: %v", describe(err))
+		// The reason of a fault may have lines of its own.
+		text := strings.ReplaceAll(fmt.Sprint(describe(err)), "\n", " ")
+		s.fail(exitGeneric, "error: %s", text)
 		return false
 	}
 }

@@ -184,12 +184,12 @@ func TestTailFollow(t *testing.T) {
 func TestTailFollowRefused(t *testing.T) {
 	d := clienttest.Start(t)
 	var out, errout bytes.Buffer
-	status := run([]string{"supctl", "-c", configFile(t), "-s", d.URL, "tail", "-f", "a"}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errout})
+	status := run([]string{"supctl", "-c", configFile(t), "-s", d.URL, "tail", "-f", "a:*"}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errout})
 	if status != 1 {
 		t.Errorf("status %d", status)
 	}
 	compare(t, "output", out.String(), "==> Press Ctrl-C to exit <==\n")
-	compare(t, "errors", errout.String(), d.URL+"/logtail/a/stdout Cannot read, status code 404\n")
+	compare(t, "errors", errout.String(), d.URL+"/logtail/a:*/stdout Cannot read, status code 404\n")
 }
 
 // The daemon goes away while its log is followed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -43,6 +44,9 @@ func NewEditor(in *Input, tty, out *os.File, complete Completer) *Editor {
 	e.terminal.AutoCompleteCallback = e.key
 	return e
 }
+
+// noTab is no line.
+const noTab = "\n"
 
 type readerFunc func([]byte) (int, error)
 
@@ -84,7 +88,7 @@ func (e *Editor) raw(ctx context.Context, f func() (string, error)) (string, err
 	if err := e.terminal.SetSize(width, height); err != nil {
 		return "", err
 	}
-	e.ctx, e.tabbed = ctx, ""
+	e.ctx, e.tabbed = ctx, noTab
 	return f()
 }
 
@@ -117,7 +121,7 @@ func (e *Editor) key(line string, pos int, key rune) (string, int, bool) {
 // list shows words below the line, and the line again below them.
 func (e *Editor) list(words []string, line string, pos int) {
 	width := e.width()
-	columns := Columns(words, width)
+	columns := choices(words, width)
 	if pos < len(line) || utf8.RuneCountInString(e.prompt+line) >= width {
 		// The terminal knows how to redraw what is not plain.
 		io.WriteString(e.terminal, columns)
@@ -146,6 +150,31 @@ func commonPrefix(words []string) string {
 		}
 	}
 	return prefix
+}
+
+// choices lists words as readline does: sorted down the columns, each followed
+// by the blank that completes it and by two more to keep the columns apart.
+func choices(words []string, width int) string {
+	sorted := slices.Sorted(slices.Values(words))
+	widest := 0
+	for _, w := range sorted {
+		widest = max(widest, utf8.RuneCountInString(w))
+	}
+	widest += len("   ")
+	perLine := max(1, width/widest)
+	if perLine > 1 && perLine*widest == width {
+		perLine-- // or the terminal would begin a line of its own
+	}
+	rows := (len(sorted) + perLine - 1) / perLine
+	var b strings.Builder
+	for row := range rows {
+		for i := row; i < len(sorted); i += rows {
+			b.WriteString(sorted[i])
+			b.WriteString(strings.Repeat(" ", widest-utf8.RuneCountInString(sorted[i])))
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // Columns arranges words in as many columns as fit into width, sorted down
