@@ -157,8 +157,8 @@ func (ep *endpoint) serveMainTail(w http.ResponseWriter, r *http.Request) {
 // be read.
 func readable(path string) (time.Time, error) {
 	fi, err := os.Stat(path)
-	if err != nil {
-		return time.Time{}, err
+	if err != nil || isNull(fi) {
+		return time.Now(), err
 	}
 	section, err := logfile.OpenSection(path, -1, 0)
 	if err != nil {
@@ -191,6 +191,10 @@ func (ep *endpoint) stream(w http.ResponseWriter, r *http.Request, path string) 
 			return err
 		}
 		return rc.Flush()
+	}
+	if fi, err := os.Stat(path); err == nil && isNull(fi) {
+		<-ctx.Done() // nothing will ever come
+		return
 	}
 	err = logfile.Follow(ctx, path, -tailStart, send, func() error { return send([]byte("==> File truncated <==\n")) })
 	if err != nil && ctx.Err() == nil && !isTimeout(err) && !errors.Is(err, io.ErrClosedPipe) {

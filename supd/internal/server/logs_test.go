@@ -234,6 +234,18 @@ func TestFollowingNothing(t *testing.T) {
 	}
 }
 
+// Following /dev/null is waiting, until the server closes.
+func TestFollowingNull(t *testing.T) {
+	s, _ := logSite(t, "x")
+	br, _ := stream(t, s, "/logtail/one/stderr", "1.1")
+	if err := s.srv.Close(t.Context()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if b, err := br.ReadByte(); err == nil {
+		t.Errorf("got %q", b)
+	}
+}
+
 func TestStreamsEndWithTheirClient(t *testing.T) {
 	s, _ := logSite(t, "start\n")
 	for range 20 {
