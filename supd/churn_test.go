@@ -41,7 +41,7 @@ stderr_logfile=%(here)s/a.err
 			t.Errorf("in the activity log: %s", line)
 		}
 	}
-	now, suplogNow := settled(t, d, d.PID(), was), settled(t, d, suplog, suplogWas)
+	now, suplogNow := settled(t, d, d.PID(), was, 0), settled(t, d, suplog, suplogWas, idlePipes)
 	for _, c := range []struct {
 		name     string
 		was, now figures

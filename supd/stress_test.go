@@ -47,9 +47,9 @@ func TestRandomClients(t *testing.T) {
 	clients.Wait()
 
 	s.calmDown(t)
-	now := settled(t, d, d.PID(), was)
+	now := settled(t, d, d.PID(), was, 0)
 	suplogWas.fds += 2 // the waiter for a busy pipe has one of its own, made when it is first needed
-	suplogNow := settled(t, d, suplogOf(t, d), suplogWas)
+	suplogNow := settled(t, d, suplogOf(t, d), suplogWas, idlePipes)
 	const more = 12 // threads that the Go runtime may keep after a rush
 	if now.threads > was.threads+more || suplogNow.threads > suplogWas.threads+more {
 		t.Errorf("threads: supd had %d, has %d; suplog had %d, has %d", was.threads, now.threads, suplogWas.threads, suplogNow.threads)
