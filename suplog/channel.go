@@ -28,6 +28,10 @@ const (
 	minGather = 20 * time.Microsecond
 	// largeTake is what makes a wake-up worth its while.
 	largeTake = 8000
+	// minSlow and maxSlow bound the pauses between attempts to write to a log
+	// that is a pipe or a terminal whose other side is slow.
+	minSlow = 5 * time.Millisecond
+	maxSlow = 200 * time.Millisecond
 	// maxGathered is how many turns in a row are waited for.
 	maxGathered = 64
 	// rateWindow is the time over which the rate of a stream is measured.
@@ -43,12 +47,13 @@ type host interface {
 	section(c *channel, p []byte)
 	// dropped tells of n bytes that were given up because of err.
 	dropped(c *channel, n uint64, err error)
-	// keep asks for descriptors to be kept for the next process.
-	keep(c *channel, fds []int)
+	// keep has descriptors kept for the next process, and tells whether that
+	// has been done.
+	keep(c *channel, fds []int) bool
 }
 
 // channel is one stream of output: the read end of a pipe, and the log that it
-// goes to. One goroutine runs it; everybody else posts requests.
+// goes to. One goroutine at a time has it; everybody else posts requests.
 type channel struct {
 	id     logwire.Stream
 	pipe   int
@@ -64,7 +69,7 @@ type channel struct {
 	requestsMu sync.Mutex
 	requests   []func()
 
-	// What follows belongs to the goroutine that runs the channel.
+	// What follows belongs to the goroutine that has the channel.
 
 	settings logwire.Settings
 	sink     *sink
@@ -87,14 +92,17 @@ type channel struct {
 	stopped     bool // end now
 	drains      []drain
 
-	outage outage
+	outage  outage
+	slowFor time.Duration // the present pause because of a slow log
 
 	tr      transform.Transformer
 	state   transform.State
 	piece   piece
 	staging *staging // nil until it is needed
-	capture *capture
-	syslog  *syslogger
+	// stageAgain is when to try again to have one.
+	stageAgain time.Time
+	capture    *capture
+	syslog     *syslogger
 }
 
 // drain is a question: has the stream been taken up to here?
@@ -127,67 +135,97 @@ func (c *channel) handleRequests() {
 	}
 }
 
+// action is what a channel does after a turn.
+type action struct {
+	do   doing
+	what waitFor       // with doWait
+	d    time.Duration // with doPause
+}
+
+type doing uint8
+
+const (
+	doAgain doing = iota // take another turn
+	doPause              // leave the pipe alone for d, unless there are requests
+	doWait               // wait for what, or requests
+	doDone               // the channel has come to its end
+)
+
 // run moves output until the channel is stopped, or closed and empty, or, if
-// it is not endless, until the pipe has come to its end.
+// it is not endless, until the pipe has come to its end. It is for a channel
+// that has a goroutine, and a waiter, of its own.
 func (c *channel) run() {
-	c.capacity, _ = unix.FcntlInt(uintptr(c.pipe), unix.F_GETPIPE_SZ, 0)
 	for {
-		c.handleRequests()
-		if c.stopped {
+		switch a := c.step(time.Now()); a.do {
+		case doPause:
+			c.waiter.wait(forTime, a.d)
+		case doWait:
+			c.waiter.wait(a.what, -1)
+		case doDone:
 			return
 		}
-		now := time.Now()
-		n, v := c.turn(now)
-		c.taken += uint64(n)
-		switch v {
-		case moved:
-			if c.atEnd.Load() {
-				c.atEnd.Store(false)
-			}
-			c.outage.over(c)
-			c.answerDrains(false)
-			if c.closing && c.taken >= c.closeAt {
-				c.flush(now)
-				return
-			}
-			pause := c.gather(n, now)
-			switch {
-			case c.hurried():
-			case pause > 0:
-				c.waiter.wait(forTime, pause)
-			case n < quietTake && !c.flood:
-				// There is hardly more; if there is, we are woken at once.
-				c.waiter.wait(forInput, -1)
-			}
-		case empty, ended:
-			if atEnd := v == ended; atEnd != c.atEnd.Load() {
-				c.atEnd.Store(atEnd)
-				if atEnd {
-					c.flush(now)
-				}
-			}
-			c.outage.over(c)
-			c.answerDrains(true)
-			if c.closing || v == ended && !c.endless {
-				c.flush(now)
-				return
-			}
-			switch {
-			case v == ended:
-				c.waiter.wait(forWriter, -1)
-			case c.flood:
-				c.waiter.wait(forMore, -1)
-			default:
-				c.waiter.wait(forInput, -1)
-			}
-		case slow:
-			c.sink.waitWritable()
-		case down:
-			if c.outage.step(c, now) {
-				return
-			}
+	}
+}
+
+// step handles requests and takes one turn.
+func (c *channel) step(now time.Time) action {
+	c.handleRequests()
+	if c.stopped {
+		return action{do: doDone}
+	}
+	n, v := c.turn(now)
+	c.taken += uint64(n)
+	switch v {
+	case moved:
+		return c.afterMove(n, now)
+	case slow:
+		c.slowFor = min(max(2*c.slowFor, minSlow), maxSlow)
+		return action{do: doPause, d: c.slowFor}
+	case down:
+		return c.outage.step(c, now)
+	}
+	if atEnd := v == ended; atEnd != c.atEnd.Load() {
+		c.atEnd.Store(atEnd)
+		if atEnd {
+			c.flush(now)
 		}
 	}
+	c.outage.over(c)
+	c.answerDrains(true)
+	switch {
+	case c.closing || v == ended && !c.endless:
+		c.flush(now)
+		return action{do: doDone}
+	case v == ended:
+		return action{do: doWait, what: forWriter}
+	case c.flood:
+		return action{do: doWait, what: forMore}
+	}
+	return action{do: doWait, what: forInput}
+}
+
+// afterMove says how to go on when n bytes were moved.
+func (c *channel) afterMove(n int, now time.Time) action {
+	if c.atEnd.Load() {
+		c.atEnd.Store(false)
+	}
+	c.slowFor = 0
+	c.outage.over(c)
+	c.answerDrains(false)
+	if c.closing && c.taken >= c.closeAt {
+		c.flush(now)
+		return action{do: doDone}
+	}
+	d := c.gather(n, now)
+	switch {
+	case c.hurried():
+	case d > 0:
+		return action{do: doPause, d: d}
+	case n < quietTake && !c.flood:
+		// There is hardly more; if there is, we are woken at once.
+		return action{do: doWait, what: forInput}
+	}
+	return action{}
 }
 
 // hurried tells whether somebody waits for the pipe to be emptied.
@@ -201,6 +239,9 @@ func (c *channel) hurried() bool { return c.closing || len(c.drains) > 0 }
 func (c *channel) gather(n int, now time.Time) time.Duration {
 	interval := now.Sub(c.last)
 	c.last = now
+	if c.capacity == 0 {
+		c.capacity, _ = unix.FcntlInt(uintptr(c.pipe), unix.F_GETPIPE_SZ, 0)
+	}
 	if n >= c.capacity/2 && c.capacity < maxPipe {
 		c.grow()
 	}

@@ -137,4 +137,4 @@ func (h *filterHost) output(_ *channel, p []byte) {
 
 func (h *filterHost) section(*channel, []byte) {}
 
-func (h *filterHost) keep(*channel, []int) {}
+func (h *filterHost) keep(*channel, []int) bool { return false }

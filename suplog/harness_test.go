@@ -31,6 +31,8 @@ type daemon struct {
 	cmd  *exec.Cmd
 	conn *logwire.Conn
 	seq  uint32
+	// received is closed when all that came over conn has been received.
+	received chan struct{}
 
 	mu      sync.Mutex
 	streams map[logwire.Stream]*testStream
@@ -98,7 +100,8 @@ func (d *daemon) start() {
 	if d.path != "" {
 		d.connect()
 	}
-	go d.receive(d.conn)
+	d.received = make(chan struct{})
+	go d.receive(d.conn, d.received)
 	d.send(logwire.Message{Kind: logwire.Hello, N: logwire.Version})
 	for _, s := range d.streams {
 		d.mu.Lock()
@@ -120,6 +123,7 @@ func (d *daemon) connect() {
 func (d *daemon) kill() {
 	_ = d.cmd.Process.Kill()
 	_ = d.cmd.Wait()
+	<-d.received // what it still had to say
 	d.conn.Close()
 	d.cmd = nil
 }
@@ -136,7 +140,8 @@ func (d *daemon) next() uint32 {
 }
 
 // receive sorts what suplog says, until it is gone.
-func (d *daemon) receive(conn *logwire.Conn) {
+func (d *daemon) receive(conn *logwire.Conn, done chan<- struct{}) {
+	defer close(done)
 	for {
 		var m logwire.Message
 		if conn.Receive(&m) != nil {

@@ -57,9 +57,8 @@ func (o *outage) report(c *channel) {
 	}
 }
 
-// step is called again and again during an outage. It waits for a while, and
-// returns true if the channel is to end.
-func (o *outage) step(c *channel, now time.Time) (end bool) {
+// step is called again and again during an outage, and says how to go on.
+func (o *outage) step(c *channel, now time.Time) action {
 	if !o.active {
 		o.active, o.told = true, now
 		c.grow()
@@ -70,13 +69,15 @@ func (o *outage) step(c *channel, now time.Time) (end bool) {
 	queued, _ := logfile.Queued(c.pipe)
 	atEnd := c.closing || !c.endless && hungUp(c.pipe)
 	if queued == 0 && !c.piece.active {
-		if atEnd {
-			o.report(c)
-			return true
-		}
 		c.answerDrains(true)
-		c.waiter.wait(forInput, outageRetry)
-		return false
+		switch {
+		case atEnd:
+			o.report(c)
+			return action{do: doDone}
+		case hungUp(c.pipe):
+			return action{do: doWait, what: forWriter}
+		}
+		return action{do: doWait, what: forInput}
 	}
 	if atEnd && (c.closing || c.settings.OnFull == logwire.Drop) {
 		if o.endSince.IsZero() {
@@ -85,7 +86,7 @@ func (o *outage) step(c *channel, now time.Time) (end bool) {
 		if now.Sub(o.endSince) >= endPatience {
 			o.drop(c, queued)
 			o.report(c)
-			return true
+			return action{do: doDone}
 		}
 	}
 	if c.settings.OnFull == logwire.Drop {
@@ -95,12 +96,10 @@ func (o *outage) step(c *channel, now time.Time) (end bool) {
 		o.report(c)
 		o.told = now
 	}
-	pause := outageStep
 	if o.dropping {
-		pause = droppingStep
+		return action{do: doPause, d: droppingStep}
 	}
-	c.waiter.wait(forTime, pause)
-	return false
+	return action{do: doPause, d: outageStep}
 }
 
 func (o *outage) dropIfFull(c *channel, queued int, now time.Time) {

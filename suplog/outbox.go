@@ -24,11 +24,17 @@ type outbox struct {
 
 	mu      sync.Mutex
 	changed sync.Cond
-	queue   []logwire.Message
+	queue   []letter
 	size    int  // bytes of output in the queue
 	missed  bool // output was left out lately
 	closed  bool
 	done    chan struct{}
+}
+
+// letter is a message on its way.
+type letter struct {
+	logwire.Message
+	sent chan<- bool // told whether it was sent, unless nil
 }
 
 func newOutbox(conn *logwire.Conn) *outbox {
@@ -39,16 +45,40 @@ func newOutbox(conn *logwire.Conn) *outbox {
 }
 
 // put sends m. Its descriptors are closed when that is done.
-func (o *outbox) put(m logwire.Message) {
+func (o *outbox) put(m logwire.Message) { o.post(letter{Message: m}) }
+
+// putSync sends m, and tells whether that has been done within a moment. Then
+// the message is in the hands of the kernel, and arrives whatever becomes of
+// this process.
+func (o *outbox) putSync(m logwire.Message) bool {
+	sent := make(chan bool, 1)
+	o.post(letter{m, sent})
+	select {
+	case ok := <-sent:
+		return ok
+	case <-time.After(outboxPatience):
+		return false
+	}
+}
+
+func (o *outbox) post(l letter) {
 	o.mu.Lock()
 	if o.closed {
 		o.mu.Unlock()
-		logwire.CloseFDs(m.FDs)
+		l.drop()
 		return
 	}
-	o.queue = append(o.queue, m)
+	o.queue = append(o.queue, l)
 	o.mu.Unlock()
 	o.changed.Broadcast()
+}
+
+// drop is for a letter that is not sent.
+func (l *letter) drop() {
+	logwire.CloseFDs(l.FDs)
+	if l.sent != nil {
+		l.sent <- false
+	}
 }
 
 // putOutput sends output of a stream, a copy of p.
@@ -77,7 +107,7 @@ func (o *outbox) putOutput(kind logwire.Kind, c *channel, p []byte) {
 	buf := outputBuffers.Get().(*[]byte)
 	*buf = append((*buf)[:0], p...)
 	o.size += len(p)
-	o.queue = append(o.queue, logwire.Message{Kind: kind, Stream: c.id, PID: c.pid, Data: *buf})
+	o.queue = append(o.queue, letter{Message: logwire.Message{Kind: kind, Stream: c.id, PID: c.pid, Data: *buf}})
 	o.changed.Broadcast()
 }
 
@@ -86,7 +116,7 @@ var outputBuffers = sync.Pool{New: func() any { return new([]byte) }}
 func (o *outbox) run() {
 	defer close(o.done)
 	defer o.conn.Close()
-	var batch []logwire.Message
+	var batch []letter
 	for {
 		o.mu.Lock()
 		for len(o.queue) == 0 && !o.closed {
@@ -98,9 +128,8 @@ func (o *outbox) run() {
 			return
 		}
 		for i := range batch {
-			m := &batch[i]
-			err := o.conn.Send(m)
-			o.sent(m)
+			err := o.conn.Send(&batch[i].Message)
+			o.sent(&batch[i], err)
 			if err != nil && (errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)) {
 				o.abandon(batch[i+1:])
 				return
@@ -110,9 +139,12 @@ func (o *outbox) run() {
 	}
 }
 
-// sent takes back what belonged to a message.
-func (o *outbox) sent(m *logwire.Message) {
+// sent takes back what belonged to a letter.
+func (o *outbox) sent(m *letter, err error) {
 	logwire.CloseFDs(m.FDs)
+	if m.sent != nil {
+		m.sent <- err == nil
+	}
 	if m.Kind != logwire.Data && m.Kind != logwire.Comm {
 		return
 	}
@@ -128,14 +160,14 @@ func (o *outbox) sent(m *logwire.Message) {
 }
 
 // abandon drops what cannot be sent any more.
-func (o *outbox) abandon(rest []logwire.Message) {
+func (o *outbox) abandon(rest []letter) {
 	o.mu.Lock()
 	o.closed = true
 	rest = append(rest, o.queue...)
 	o.queue = nil
 	o.mu.Unlock()
 	for i := range rest {
-		logwire.CloseFDs(rest[i].FDs)
+		rest[i].drop()
 	}
 	o.changed.Broadcast()
 }

@@ -10,21 +10,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollGather is how long the poller waits, when it is woken often, for more
-// pipes to have something: then one wake-up serves many.
-const pollGather = 3 * time.Millisecond
+const (
+	// pollGather is how long the poller waits, when it is woken often, for
+	// more pipes to have something: then one wake-up serves many.
+	pollGather = 3 * time.Millisecond
+	// stuckAfter is how long the poller may be busy with one channel before
+	// another goroutine takes its place.
+	stuckAfter = 50 * time.Millisecond
+	// caution is how long after that each channel gets a goroutine.
+	caution = 5 * time.Second
+)
 
-// poller watches the pipes of all streams with an epoll instance of its own,
+// poller watches the pipes of all streams, with an epoll instance of its own,
 // which in turn is watched by Go's. Go's alone would be woken for every write
-// to every pipe; here a pipe is watched only while its channel waits for it,
-// and told of once.
+// to every pipe; here a pipe is watched only while its channel waits, and told
+// of once.
+//
+// A channel that waits has no goroutine. When its pipe has something the poller
+// itself takes a turn for it, one channel after the other, since for most
+// lines that is all there is to do: it saves a switch of goroutines, and often
+// of threads, for each line. Should a turn be stuck, because a disk hangs, the
+// poller is replaced, and the stuck goroutine keeps that one channel. A channel
+// that has to pause, or is amid a flood, gets a goroutine until it waits again.
 type poller struct {
 	fd   int
 	file *os.File
 	raw  syscall.RawConn
 
 	mu      sync.Mutex
-	waiters map[int32]*pollWaiter
+	watched map[int32]*attended
 
 	// urgent is the number of channels that wait for the next input of a
 	// flood; hurry is told when there is one more. While there are any,
@@ -33,6 +47,8 @@ type poller struct {
 	hurry  chan struct{}
 	// asleep is the number of channels that sleep in the kernel.
 	asleep atomic.Int32
+	// stuck is when the poller was last replaced, in Unix nanoseconds.
+	stuck atomic.Int64
 }
 
 func newPoller() (*poller, error) {
@@ -50,17 +66,40 @@ func newPoller() (*poller, error) {
 		file.Close()
 		return nil, err
 	}
-	p := &poller{fd: fd, file: file, raw: raw, waiters: map[int32]*pollWaiter{}, hurry: make(chan struct{}, 1)}
-	go p.run()
+	p := &poller{fd: fd, file: file, raw: raw, watched: map[int32]*attended{}, hurry: make(chan struct{}, 1)}
+	go p.lead(new(shift))
 	return p, nil
 }
 
-// run wakes the channels whose pipes are ready, until the process ends.
-func (p *poller) run() {
+// shift is a list of channels that are ready. Whoever takes the next one
+// serves it.
+type shift struct {
+	ready []*attended
+	taken atomic.Int32
+	over  atomic.Bool // the goroutine that began it has been replaced
+}
+
+// next gives the next channel to serve, nil if there is none left.
+func (s *shift) next() *attended {
+	if i := int(s.taken.Add(1)); i <= len(s.ready) {
+		return s.ready[i-1]
+	}
+	return nil
+}
+
+// lead serves what is left of a shift, and then watches and serves until it is
+// replaced, or the process ends.
+func (p *poller) lead(s *shift) {
+	for a := s.next(); a != nil; a = s.next() {
+		go a.attend(action{})
+	}
 	events := make([]unix.EpollEvent, 256)
+	gather := time.NewTimer(time.Hour)
+	gather.Stop()
 	var last time.Time
-	pause := time.NewTimer(0)
-	<-pause.C
+	s = new(shift)
+	watchdog := time.AfterFunc(time.Hour, func() {})
+	watchdog.Stop()
 	for {
 		n := 0
 		err := p.raw.Read(func(fd uintptr) bool {
@@ -71,20 +110,27 @@ func (p *poller) run() {
 		if err != nil {
 			return
 		}
-		p.mu.Lock()
-		for i := range max(n, 0) {
-			if w := p.waiters[events[i].Fd]; w != nil {
-				w.wake()
+		s.ready = p.collect(s.ready[:0], events[:max(n, 0)])
+		s.taken.Store(0)
+		now := time.Now()
+		if len(s.ready) > 0 {
+			cur := s
+			watchdog = time.AfterFunc(stuckAfter, func() {
+				cur.over.Store(true)
+				p.stuck.Store(time.Now().UnixNano())
+				p.lead(cur)
+			})
+			p.serve(s, now)
+			if !watchdog.Stop() {
+				return // it has begun: somebody else leads now
 			}
 		}
-		p.mu.Unlock()
-		now := time.Now()
 		if now.Sub(last) < pollGather && p.urgent.Load() == 0 {
-			pause.Reset(pollGather)
+			gather.Reset(pollGather)
 			select {
-			case <-pause.C:
+			case <-gather.C:
 			case <-p.hurry:
-				pause.Stop()
+				gather.Stop()
 			}
 			now = now.Add(pollGather)
 		}
@@ -92,15 +138,61 @@ func (p *poller) run() {
 	}
 }
 
-// pollWaiter is the waiter of one channel.
-type pollWaiter struct {
-	p      *poller
-	pipe   int
-	signal chan struct{}
-	timer  *time.Timer
-
-	armed pipeWatch
+// collect adds those channels to ready that wait for these events.
+func (p *poller) collect(ready []*attended, events []unix.EpollEvent) []*attended {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range events {
+		if a := p.watched[events[i].Fd]; a != nil && a.claim() {
+			ready = append(ready, a)
+		}
+	}
+	return ready
 }
+
+// serve takes a turn for each channel of the shift.
+func (p *poller) serve(s *shift, now time.Time) {
+	cautious := now.UnixNano()-p.stuck.Load() < int64(caution)
+	for a := s.next(); a != nil; a = s.next() {
+		if a.c.flood || cautious {
+			go a.attend(action{})
+			continue
+		}
+		switch next := a.c.step(now); {
+		case next.do != doWait:
+			go a.attend(next)
+		case !a.park(next.what):
+			go a.attend(action{})
+		}
+		if s.over.Load() {
+			return
+		}
+	}
+}
+
+// attended is a channel that is watched by a poller. Whoever has claimed it has
+// the channel, until it is parked.
+type attended struct {
+	p     *poller
+	c     *channel
+	pipe  int
+	ended func() // called once, without the claim, when the channel is done
+
+	state  atomic.Int32
+	signal chan struct{} // ends a pause
+
+	// What follows belongs to the goroutine that has the channel.
+
+	armed  pipeWatch
+	urgent bool
+}
+
+// The states of an attended channel.
+const (
+	claimed int32 = iota // somebody has it
+	nudged               // somebody has it, and must look again before parking it
+	parked               // nobody has it
+)
 
 // pipeWatch is how a pipe is being watched.
 type pipeWatch uint8
@@ -111,68 +203,121 @@ const (
 	changes             // for any change
 )
 
-// watch makes a waiter for a pipe.
-func (p *poller) watch(pipe int) *pollWaiter {
-	w := &pollWaiter{p: p, pipe: pipe, signal: make(chan struct{}, 1), timer: time.NewTimer(0)}
+// watch begins to attend to a channel. ended is called when that is over.
+func (p *poller) watch(c *channel, ended func()) *attended {
+	a := &attended{p: p, c: c, pipe: c.pipe, ended: ended, signal: make(chan struct{}, 1)}
+	a.state.Store(parked)
+	c.waiter = a
 	p.mu.Lock()
-	p.waiters[int32(pipe)] = w
+	p.watched[int32(c.pipe)] = a
 	p.mu.Unlock()
-	return w
+	return a
 }
 
-// release forgets the pipe. It must be called before the pipe is closed: supd
-// keeps it open.
-func (w *pollWaiter) release() {
-	w.p.mu.Lock()
-	delete(w.p.waiters, int32(w.pipe))
-	w.p.mu.Unlock()
-	if w.armed != unwatched {
-		_ = unix.EpollCtl(w.p.fd, unix.EPOLL_CTL_DEL, w.pipe, nil)
+// claim takes the channel if it is parked. If it is not, whoever has it looks
+// again.
+func (a *attended) claim() bool {
+	for {
+		switch s := a.state.Load(); {
+		case s == parked && a.state.CompareAndSwap(parked, claimed):
+			return true
+		case s == claimed && a.state.CompareAndSwap(claimed, nudged), s == nudged:
+			return false
+		}
 	}
-	w.timer.Stop()
 }
 
-func (w *pollWaiter) wake() {
+// wake has requests handled.
+func (a *attended) wake() {
+	if a.claim() {
+		go a.attend(action{})
+		return
+	}
 	select {
-	case w.signal <- struct{}{}:
+	case a.signal <- struct{}{}:
 	default:
 	}
 }
 
-func (w *pollWaiter) wait(what waitFor, d time.Duration) {
-	switch what {
-	case forTime:
-		if d < time.Millisecond {
-			w.nap(d)
+// attend does what is next with a channel, until it waits or has come to its
+// end.
+func (a *attended) attend(next action) {
+	if a.urgent {
+		a.urgent = false
+		a.p.urgent.Add(-1)
+	}
+	for {
+		switch next.do {
+		case doPause:
+			a.wait(forTime, next.d)
+		case doWait:
+			if a.park(next.what) {
+				return
+			}
+		case doDone:
+			a.release()
+			a.ended()
 			return
 		}
-	case forInput, forMore:
-		w.arm(once, unix.EPOLLIN|unix.EPOLLET|unix.EPOLLONESHOT)
-		if what == forMore {
-			w.p.urgent.Add(1)
-			defer w.p.urgent.Add(-1)
-			select {
-			case w.p.hurry <- struct{}{}:
-			default:
-			}
-		}
-	case forWriter:
+		next = a.c.step(time.Now())
+	}
+}
+
+// park gives the channel up until what comes, or a request. It returns false if
+// it has been nudged meanwhile: then it is not parked.
+func (a *attended) park(what waitFor) bool {
+	if a.state.CompareAndSwap(nudged, claimed) {
+		return false
+	}
+	// All that is ours has to be done before it is parked.
+	hurry := what == forMore
+	if hurry {
+		a.urgent = true
+		a.p.urgent.Add(1)
+	}
+	switch {
+	case what != forWriter:
+		a.arm(once, unix.EPOLLIN|unix.EPOLLET|unix.EPOLLONESHOT)
+	case a.armed != changes:
 		// A pipe without writers is ready all the time, and would be told of
 		// again whenever that is asked for. So it is asked for once only, and
 		// then told of when something changes.
-		if w.armed != changes {
-			w.arm(changes, unix.EPOLLIN|unix.EPOLLET)
+		a.arm(changes, unix.EPOLLIN|unix.EPOLLET)
+	}
+	if !a.state.CompareAndSwap(claimed, parked) {
+		a.state.Store(claimed)
+		if hurry {
+			a.urgent = false
+			a.p.urgent.Add(-1)
+		}
+		return false
+	}
+	if hurry {
+		select {
+		case a.p.hurry <- struct{}{}:
+		default:
 		}
 	}
-	if d < 0 {
-		<-w.signal
-		return
+	return true
+}
+
+func (a *attended) arm(as pipeWatch, events uint32) {
+	op := unix.EPOLL_CTL_MOD
+	if a.armed == unwatched {
+		op = unix.EPOLL_CTL_ADD
 	}
-	w.timer.Reset(d)
-	select {
-	case <-w.signal:
-		w.timer.Stop()
-	case <-w.timer.C:
+	a.armed = as
+	_ = unix.EpollCtl(a.p.fd, op, a.pipe, &unix.EpollEvent{Events: events, Fd: int32(a.pipe)})
+}
+
+// release forgets the pipe. It must be called before the pipe is closed: supd
+// keeps it open.
+func (a *attended) release() {
+	a.p.mu.Lock()
+	delete(a.p.watched, int32(a.pipe))
+	a.p.mu.Unlock()
+	if a.armed != unwatched {
+		_ = unix.EpollCtl(a.p.fd, unix.EPOLL_CTL_DEL, a.pipe, nil)
 	}
 }
 
@@ -180,21 +325,21 @@ func (w *pollWaiter) wait(what waitFor, d time.Duration) {
 // which takes a thread.
 const maxNaps = 4
 
-// nap sleeps for less than a millisecond, which Go's timers do not: they would
-// let a flood wait. If too many do so already it returns at once.
-func (w *pollWaiter) nap(d time.Duration) {
-	if w.p.asleep.Add(1) <= maxNaps {
-		t := unix.NsecToTimespec(int64(d))
-		_, _ = unix.Ppoll(nil, &t, nil)
+// wait implements waiter, for pauses only.
+func (a *attended) wait(_ waitFor, d time.Duration) {
+	if d < time.Millisecond {
+		// Go's timers have no such short times: they would let a flood wait.
+		if a.p.asleep.Add(1) <= maxNaps {
+			t := unix.NsecToTimespec(int64(d))
+			_, _ = unix.Ppoll(nil, &t, nil)
+		}
+		a.p.asleep.Add(-1)
+		return
 	}
-	w.p.asleep.Add(-1)
-}
-
-func (w *pollWaiter) arm(as pipeWatch, events uint32) {
-	op := unix.EPOLL_CTL_MOD
-	if w.armed == unwatched {
-		op = unix.EPOLL_CTL_ADD
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-a.signal:
+	case <-timer.C:
 	}
-	w.armed = as
-	_ = unix.EpollCtl(w.p.fd, op, w.pipe, &unix.EpollEvent{Events: events, Fd: int32(w.pipe)})
 }

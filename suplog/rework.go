@@ -2,14 +2,30 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"os"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sup/lib/logfile"
 	"sup/suplog/internal/transform"
 )
 
-var trashPool = sync.Pool{New: func() any { return new([logfile.PeekSize]byte) }}
+// stageRetry is how often it is tried to make a staging pipe.
+const stageRetry = 5 * time.Second
+
+// trashPool holds what is read to be forgotten. Its pages are touched, so that
+// a read into it cannot stop half-way, being killed in a page fault.
+var trashPool = sync.Pool{New: func() any {
+	trash := new([logfile.PeekSize]byte)
+	for i := 0; i < len(trash); i += os.Getpagesize() {
+		trash[i] = 1
+	}
+	return trash
+}}
 
 // piece is a part of a stream on its way through the transformation. It is
 // taken away from where it came from only when its outcome is in the log.
@@ -22,12 +38,13 @@ type piece struct {
 	kept   bool            // rest and plain belong to the piece
 }
 
-// transform takes a piece of the stream and writes what becomes of it.
+// transform takes a piece of the stream and writes what becomes of it. The sink
+// stays locked from the look at where the log ends until the outcome is there.
 func (c *channel) transform(limit int, now time.Time) (int, verdict) {
 	if c.piece.active {
 		return c.finish(now)
 	}
-	c.stage()
+	c.stage(now)
 	p := logfile.BorrowPeeker()
 	defer p.Return()
 	seen, err := p.Peek(c.pipe)
@@ -38,24 +55,30 @@ func (c *channel) transform(limit int, now time.Time) (int, verdict) {
 	if c.sink.acquire(now) != nil {
 		return 0, down
 	}
-	offset, file, err := c.sink.file.End()
-	if err == nil {
-		seen = upToRotation(seen, c.sink.file.Room())
-		offset, file, err = c.sink.file.End() // it may have been rotated for its age
-	}
-	if err == nil && c.staging != nil {
-		var n int
-		n, err = c.staging.begin(c.pipe, len(seen), offset, file, now)
-		seen = seen[:n]
-	}
-	c.sink.mu.Unlock()
+	seen, err = c.take(seen, now)
 	if err != nil {
-		return 0, c.pipeVerdict(err, now)
+		defer c.sink.mu.Unlock()
+		return 0, c.sink.judge(0, err, now)
 	}
 	next := c.state
 	plain, lines := c.tr.Transform(&next, seen, now)
 	c.piece = piece{active: true, n: len(seen), next: next, rest: lines, plain: plain}
-	return c.finish(now)
+	return c.write(now)
+}
+
+// take decides how much of what was seen becomes the next piece, and moves it
+// to the staging pipe, if there is one. The sink is locked.
+func (c *channel) take(seen []byte, now time.Time) ([]byte, error) {
+	if _, _, err := c.sink.file.End(); err != nil {
+		return nil, err
+	}
+	seen = upToRotation(seen, c.sink.file.Room()) // which may rotate it for its age
+	offset, file, err := c.sink.file.End()
+	if err != nil || c.staging == nil {
+		return seen, err
+	}
+	n, err := c.staging.begin(c.pipe, len(seen), offset, file, now)
+	return seen[:n], err
 }
 
 // upToRotation gives as much of p as goes into a file with room bytes left, if
@@ -91,38 +114,81 @@ func (c *channel) restage(now time.Time) (int, verdict) {
 		return 0, down
 	}
 	written := c.sink.alreadyThere(lines, &was)
-	c.sink.mu.Unlock()
+	if written == 0 {
+		if was.offset, was.file, err = c.sink.file.End(); err == nil {
+			c.staging.store(c.staging.current(), was)
+		}
+	}
 	c.piece = piece{active: true, n: len(seen), next: next, rest: lines[written:], plain: plain}
-	return c.finish(now)
+	return c.write(now)
 }
 
 // alreadyThere gives how many bytes of p were written where they should have
-// been.
+// been. The file may have been rotated since, by another stream. A write that
+// is killed ends where a page of the file ends; behind it, or in its place,
+// another stream may have written.
 func (s *sink) alreadyThere(p []byte, was *slot) int {
-	size, file, err := s.file.End()
-	if err != nil || file != was.file || size <= was.offset {
+	_, id, err := s.file.End()
+	if err != nil || was.file == 0 {
 		return 0
 	}
-	there := make([]byte, min(int64(len(p)), size-was.offset))
-	n, err := s.file.ReadAt(there, was.offset)
-	if err != nil || !bytes.Equal(there[:n], p[:n]) {
+	read := s.file.ReadAt
+	if id != was.file {
+		f := openBackup(s.path, was.file)
+		if f == nil {
+			return 0
+		}
+		defer f.Close()
+		read = f.ReadAt
+	}
+	there := make([]byte, len(p))
+	n, err := read(there, was.offset)
+	if err != nil && err != io.EOF {
 		return 0
+	}
+	page := int64(os.Getpagesize())
+	for n > 0 && !bytes.Equal(there[:n], p[:n]) {
+		// Back to the page boundary before.
+		n = int(max((was.offset+int64(n)-1)/page*page-was.offset, 0))
 	}
 	return n
 }
 
-// finish writes what is left of the present piece, takes the piece away, and
-// tells of it.
+// openBackup opens that rotated file of a log which has the inode number
+// given; nil if there is none.
+func openBackup(path string, inode uint64) *os.File {
+	for _, b := range slices.Backward(logfile.Backups(path)) {
+		f, err := os.Open(b)
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		if unix.Fstat(int(f.Fd()), &st) == nil && st.Ino == inode {
+			return f
+		}
+		f.Close()
+	}
+	return nil
+}
+
+// finish goes on with the present piece.
 func (c *channel) finish(now time.Time) (int, verdict) {
 	if c.sink.acquire(now) != nil {
-		return 0, c.keepPiece(down)
+		return 0, down
 	}
+	return c.write(now)
+}
+
+// write writes what is left of the present piece, takes the piece away, and
+// tells of it. The sink is locked; it is unlocked here.
+func (c *channel) write(now time.Time) (int, verdict) {
 	n, err := c.sink.file.WriteUndivided(c.piece.rest)
 	c.piece.rest = c.piece.rest[n:]
 	if err != nil {
 		v := c.sink.judge(0, err, now)
 		c.sink.mu.Unlock()
-		return 0, c.keepPiece(v)
+		c.keepPiece()
+		return 0, v
 	}
 	c.sink.worked()
 	plain := c.piece.plain
@@ -135,12 +201,11 @@ func (c *channel) finish(now time.Time) (int, verdict) {
 
 // keepPiece makes the present piece independent of the buffers that it was
 // made in, because it has to wait.
-func (c *channel) keepPiece(v verdict) verdict {
+func (c *channel) keepPiece() {
 	if !c.piece.kept {
 		c.piece.rest, c.piece.plain = bytes.Clone(c.piece.rest), bytes.Clone(c.piece.plain)
 		c.piece.kept = true
 	}
-	return v
 }
 
 // commit takes the present piece away and returns its length in the stream. The
@@ -162,20 +227,25 @@ func (c *channel) commit() int {
 }
 
 // stage makes the staging pipe of an endless channel, if it has none yet or
-// one that has too little room. Where there are no descriptors left it works
-// without; then a killed suplog may write a piece twice.
-func (c *channel) stage() {
-	if !c.endless || c.staging != nil && c.staging.captureMax == c.captureMax() {
+// one that has too little room. It may be used only when supd has it, too.
+// Where that cannot be, the channel works without; then a killed suplog may
+// write a piece twice.
+func (c *channel) stage(now time.Time) {
+	if !c.endless || c.staging != nil && c.staging.captureMax == c.captureMax() || now.Before(c.stageAgain) {
 		return
 	}
 	s, err := newStaging(c.captureMax(), &c.state)
+	if err == nil && !c.host.keep(c, s.fds()) {
+		s.close()
+		err = unix.ENOTCONN
+	}
 	if err != nil {
+		c.stageAgain = now.Add(stageRetry)
 		return
 	}
 	c.staging.close()
 	c.staging = s
 	c.capture.use(s)
-	c.host.keep(c, s.fds())
 }
 
 // adopt takes over a staging pipe that an earlier suplog has left.

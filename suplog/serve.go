@@ -315,28 +315,25 @@ func (s *server) open(m *logwire.Message) {
 		delete(s.streams, st.id)
 	}
 	st := &stream{id: m.Stream, settings: m.Settings, pid: m.PID, kept: duplicates(kept)}
-	c := &channel{id: m.Stream, pipe: pipe, host: s, waiter: s.poller.watch(pipe), endless: !s.orphaned, pid: m.PID}
+	c := &channel{id: m.Stream, pipe: pipe, host: s, endless: !s.orphaned, pid: m.PID}
+	s.poller.watch(c, func() {
+		c.staging.close()
+		unix.Close(c.pipe)
+		s.mail <- func() { s.ended(st) }
+	})
 	st.channel = c
 	st.sink = s.acquireSink(st)
 	s.streams[st.id] = st
 	s.running++
 	sink, settings, seq := st.sink, m.Settings, m.Seq
 	c.post(func() {
+		sink.set(rotation(&settings))
 		c.configure(settings, sink)
 		if len(kept) > 0 {
 			c.adopt(kept)
 		}
 		s.answer(c, seq, logwire.Opened, sink.tryOpen())
 	})
-	go func() {
-		c.run()
-		c.handleRequests()
-		c.answerDrains(true)
-		c.waiter.(*pollWaiter).release()
-		c.staging.close()
-		unix.Close(c.pipe)
-		s.mail <- func() { s.ended(st) }
-	}()
 }
 
 // set changes the settings of a stream.
@@ -346,13 +343,15 @@ func (s *server) set(st *stream, settings logwire.Settings, seq uint32) {
 	st.sink = s.acquireSink(st)
 	sink, c := st.sink, st.channel
 	c.post(func() {
+		sink.set(rotation(&settings))
 		c.configure(settings, sink)
 		s.answer(c, seq, logwire.Opened, sink.tryOpen())
 		s.mail <- func() { s.releaseSink(old) }
 	})
 }
 
-// acquireSink gives the sink that the settings of a stream name.
+// acquireSink gives the sink that the settings of a stream name. How it is
+// rotated is what the last of them said that were applied.
 func (s *server) acquireSink(st *stream) *sink {
 	path := "/dev/null"
 	if st.settings.Path != "" {
@@ -363,15 +362,11 @@ func (s *server) acquireSink(st *stream) *sink {
 		k = &sink{path: path}
 		s.sinks[path] = k
 	}
-	options := rotation(&st.settings)
 	if k.users.Add(1) == 1 {
-		k.options = options
 		id := st.id
 		k.report = func(cond logwire.Condition, err error) {
 			s.send(logwire.Message{Kind: logwire.Error, Stream: id, Condition: cond, Text: err.Error(), Errno: errno(err)})
 		}
-	} else {
-		st.channel.post(func() { k.set(options) })
 	}
 	return k
 }
@@ -392,9 +387,11 @@ func (s *server) close(st *stream) {
 	c.post(c.close)
 }
 
-// ended is called when a channel's goroutine is done.
+// ended is called when a channel has come to its end.
 func (s *server) ended(st *stream) {
 	s.running--
+	st.channel.handleRequests() // that came too late
+	st.channel.answerDrains(true)
 	s.releaseSink(st.sink)
 	logwire.CloseFDs(st.kept)
 	if s.streams[st.id] == st {
@@ -449,8 +446,11 @@ func (s *server) dropped(c *channel, n uint64, err error) {
 	s.send(logwire.Message{Kind: logwire.Error, Stream: c.id, Condition: logwire.Dropped, N: n, Errno: errno(err)})
 }
 
-func (s *server) keep(c *channel, fds []int) {
-	s.send(logwire.Message{Kind: logwire.Keep, Stream: c.id, FDs: duplicates(fds)})
+func (s *server) keep(c *channel, fds []int) bool {
+	out := s.out.Load()
+	if out == nil || !out.putSync(logwire.Message{Kind: logwire.Keep, Stream: c.id, FDs: duplicates(fds)}) {
+		return false
+	}
 	ours := duplicates(fds)
 	s.mail <- func() {
 		if st := s.streams[c.id]; st != nil && st.channel == c {
@@ -460,4 +460,5 @@ func (s *server) keep(c *channel, fds []int) {
 			logwire.CloseFDs(ours)
 		}
 	}
+	return true
 }

@@ -167,7 +167,8 @@ func TestNewDaemonTakesItsStreamsBack(t *testing.T) {
 	d.conn.Close() // the daemon dies
 	s.write(t, "two\n")
 	d.connect()
-	go d.receive(d.conn)
+	d.received = make(chan struct{})
+	go d.receive(d.conn, d.received)
 	d.send(logwire.Message{Kind: logwire.Hello, N: logwire.Version})
 	if h := <-d.hello; h.Count != 1 || h.Held != 1 || int(h.PID) != d.cmd.Process.Pid {
 		t.Errorf("hello is %+v", h)

@@ -206,18 +206,6 @@ func (s *sink) close() {
 	}
 }
 
-// waitWritable waits for a moment for a log that is slow to take more.
-func (s *sink) waitWritable() {
-	s.mu.Lock()
-	fd := -1
-	if s.file != nil {
-		fd = s.file.FD()
-	}
-	s.mu.Unlock()
-	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-	_, _ = unix.Poll(p, 100)
-}
-
 // reason gives the number of the error of the present outage.
 func (s *sink) reason() error {
 	s.mu.Lock()
