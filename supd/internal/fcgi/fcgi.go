@@ -34,11 +34,7 @@ type Socket struct {
 	// users is atomic for Open only, which may run while others are counted.
 	users atomic.Int32
 	fd    int // -1 while there is no socket
-	// file is what the socket's path stood for when it was bound; unix only.
-	file inode
 }
-
-type inode struct{ dev, ino uint64 }
 
 // New is a socket that is not open yet.
 func New(config plan.Socket) *Socket { return &Socket{config: config, fd: -1} }
@@ -64,8 +60,10 @@ func (s *Socket) Open() (fd int, line string, err error) {
 	return fd, line, err
 }
 
-// Done counts a user less. With the last one the socket is closed and its path
-// removed; then there is a line for the activity log (INFO).
+// Done counts a user less. With the last one the socket is closed; then there is
+// a line for the activity log (INFO). The path of a unix socket stays, as with
+// Supervisor: clients are refused, as they are by a TCP socket that is closed,
+// and whoever watches the path sees it replaced and not come and go.
 func (s *Socket) Done() (line string) {
 	if s.users.Load() == 0 {
 		panic("fcgi: Done without Use")
@@ -75,13 +73,6 @@ func (s *Socket) Done() (line string) {
 	}
 	unix.Close(s.fd)
 	s.fd = -1
-	if path, ok := s.path(); ok && s.file != (inode{}) {
-		// Somebody else's socket may be there by now.
-		if at, err := inodeOf(path); err == nil && at == s.file {
-			_ = unix.Unlink(path)
-		}
-	}
-	s.file = inode{}
 	return "Closing socket " + s.config.URL
 }
 
@@ -101,9 +92,6 @@ func (s *Socket) Adopt(fd int) error {
 	}
 	unix.CloseOnExec(fd)
 	s.fd = fd
-	if path, ok := s.path(); ok {
-		s.file, _ = inodeOf(path)
-	}
 	return nil
 }
 
@@ -175,9 +163,6 @@ func (s *Socket) createUnix(path string) error {
 	if err = s.permit(path); err == nil {
 		err = s.listen(fd)
 	}
-	if err == nil {
-		s.file, err = inodeOf(path)
-	}
 	if err != nil {
 		unix.Close(fd)
 		_ = unix.Unlink(path)
@@ -213,12 +198,4 @@ func (s *Socket) listen(fd int) error {
 		backlog = manyConnections
 	}
 	return os.NewSyscallError("listen", unix.Listen(fd, backlog))
-}
-
-func inodeOf(path string) (inode, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return inode{}, &os.PathError{Op: "lstat", Path: path, Err: err}
-	}
-	return inode{uint64(st.Dev), st.Ino}, nil
 }
