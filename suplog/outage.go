@@ -118,16 +118,21 @@ func (o *outage) dropIfFull(c *channel, queued int, now time.Time) {
 
 // drop gives up at least n bytes, or all there are, as whole lines.
 func (o *outage) drop(c *channel, n int) {
+	// What is given up may be the rest of a line whose beginning is written.
+	o.dropped += uint64(c.sink.cutPartialLine())
 	if c.piece.active {
-		o.dropped += uint64(len(c.piece.rest))
+		rest := c.piece.rest
+		o.dropped += uint64(len(rest))
+		if len(rest) > 0 {
+			// And it may end within a line whose rest is still in the pipe.
+			o.skipLine = rest[len(rest)-1] != '\n'
+		}
 		n -= c.piece.n
 		c.piece.rest, c.piece.plain = nil, nil
 		c.capture.forget()
 		c.sink.mu.Lock()
 		c.taken += uint64(c.commit())
 		c.sink.mu.Unlock()
-	} else {
-		o.dropped += uint64(c.sink.cutPartialLine())
 	}
 	for n > 0 || o.skipLine {
 		k := o.dropPart(c, n)

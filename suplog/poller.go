@@ -4,7 +4,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,15 +15,15 @@ const (
 	pollGather = 3 * time.Millisecond
 	// stuckAfter is how long the poller may be busy with one channel before
 	// another goroutine takes its place.
-	stuckAfter = 50 * time.Millisecond
+	stuckAfter = 250 * time.Millisecond
 	// caution is how long after that each channel gets a goroutine.
 	caution = 5 * time.Second
 )
 
-// poller watches the pipes of all streams, with an epoll instance of its own,
-// which in turn is watched by Go's. Go's alone would be woken for every write
-// to every pipe; here a pipe is watched only while its channel waits, and told
-// of once.
+// poller watches the pipes of all streams, with an epoll instance and a thread
+// of its own. Go's poller would be woken for every write to every pipe; here a
+// pipe is watched only while its channel waits, and told of once, and several
+// are told of at a time.
 //
 // A channel that waits has no goroutine. When its pipe has something the poller
 // itself takes a turn for it, one channel after the other, since for most
@@ -33,18 +32,17 @@ const (
 // poller is replaced, and the stuck goroutine keeps that one channel. A channel
 // that has to pause, or is amid a flood, gets a goroutine until it waits again.
 type poller struct {
-	fd   int
-	file *os.File
-	raw  syscall.RawConn
+	fd int
 
 	mu      sync.Mutex
 	watched map[int32]*attended
 
 	// urgent is the number of channels that wait for the next input of a
-	// flood; hurry is told when there is one more. While there are any,
-	// nothing is gathered here: their pipes would be full meanwhile.
+	// flood; the eventfd hurry is written to when there is the first one.
+	// While there are any, nothing is gathered here: their pipes would be full
+	// meanwhile.
 	urgent atomic.Int32
-	hurry  chan struct{}
+	hurry  int
 	// asleep is the number of channels that sleep in the kernel.
 	asleep atomic.Int32
 	// stuck is when the poller was last replaced, in Unix nanoseconds.
@@ -56,17 +54,11 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // so that Go watches it
-		unix.Close(fd)
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	file := os.NewFile(uintptr(fd), "epoll")
-	raw, err := file.SyscallConn()
+	hurry, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		file.Close()
-		return nil, err
+		return nil, os.NewSyscallError("eventfd", err)
 	}
-	p := &poller{fd: fd, file: file, raw: raw, watched: map[int32]*attended{}, hurry: make(chan struct{}, 1)}
+	p := &poller{fd: fd, hurry: hurry, watched: map[int32]*attended{}}
 	go p.lead(new(shift))
 	return p, nil
 }
@@ -94,48 +86,48 @@ func (p *poller) lead(s *shift) {
 		go a.attend(action{})
 	}
 	events := make([]unix.EpollEvent, 256)
-	gather := time.NewTimer(time.Hour)
-	gather.Stop()
-	var last time.Time
 	s = new(shift)
-	watchdog := time.AfterFunc(time.Hour, func() {})
-	watchdog.Stop()
+	var last time.Time
 	for {
-		n := 0
-		err := p.raw.Read(func(fd uintptr) bool {
-			var err error
-			n, err = unix.EpollWait(int(fd), events, 0)
-			return n > 0 || err != nil && err != unix.EINTR
-		})
-		if err != nil {
-			return
+		n, err := unix.EpollWait(p.fd, events, -1)
+		if err != nil && err != unix.EINTR {
+			panic("cannot wait for pipes: " + err.Error()) // nothing can be done without
 		}
 		s.ready = p.collect(s.ready[:0], events[:max(n, 0)])
 		s.taken.Store(0)
 		now := time.Now()
-		if len(s.ready) > 0 {
-			cur := s
-			watchdog = time.AfterFunc(stuckAfter, func() {
-				cur.over.Store(true)
-				p.stuck.Store(time.Now().UnixNano())
-				p.lead(cur)
-			})
-			p.serve(s, now)
-			if !watchdog.Stop() {
-				return // it has begun: somebody else leads now
-			}
+		if len(s.ready) > 0 && !p.serveWatched(s, now) {
+			return
 		}
 		if now.Sub(last) < pollGather && p.urgent.Load() == 0 {
-			gather.Reset(pollGather)
-			select {
-			case <-gather.C:
-			case <-p.hurry:
-				gather.Stop()
-			}
+			p.gather()
 			now = now.Add(pollGather)
 		}
 		last = now
 	}
+}
+
+// gather sleeps for a moment, in the kernel, where nothing that happens to the
+// pipes disturbs it.
+func (p *poller) gather() {
+	t := unix.NsecToTimespec(int64(pollGather))
+	fds := []unix.PollFd{{Fd: int32(p.hurry), Events: unix.POLLIN}}
+	if n, _ := unix.Ppoll(fds, &t, nil); n > 0 {
+		var b [8]byte
+		_, _ = unix.Read(p.hurry, b[:])
+	}
+}
+
+// serveWatched serves a shift. It returns false if that took so long that
+// another goroutine leads now.
+func (p *poller) serveWatched(s *shift, now time.Time) bool {
+	watchdog := time.AfterFunc(stuckAfter, func() {
+		s.over.Store(true)
+		p.stuck.Store(time.Now().UnixNano())
+		p.lead(s)
+	})
+	p.serve(s, now)
+	return watchdog.Stop()
 }
 
 // collect adds those channels to ready that wait for these events.
@@ -273,7 +265,10 @@ func (a *attended) park(what waitFor) bool {
 	hurry := what == forMore
 	if hurry {
 		a.urgent = true
-		a.p.urgent.Add(1)
+		if a.p.urgent.Add(1) == 1 {
+			one := [8]byte{1}
+			_, _ = unix.Write(a.p.hurry, one[:])
+		}
 	}
 	switch {
 	case what != forWriter:
@@ -291,12 +286,6 @@ func (a *attended) park(what waitFor) bool {
 			a.p.urgent.Add(-1)
 		}
 		return false
-	}
-	if hurry {
-		select {
-		case a.p.hurry <- struct{}{}:
-		default:
-		}
 	}
 	return true
 }
