@@ -41,6 +41,8 @@ type logPlane struct {
 	// called when there are none left, if it is set.
 	endings  int
 	allEnded func()
+	// died is set from the end of the process to the end of its connection.
+	died func()
 	// foreign is set for a suplog that is not our child, but was that of a
 	// daemon before.
 	foreign bool
@@ -228,14 +230,28 @@ func (l *logPlane) disconnected(conn *logwire.Conn) {
 		l.foreign = false
 		l.over("")
 	}
+	if l.died != nil {
+		l.died()
+	}
 }
 
-// ended is called when the log process was reaped.
+// ended is called when the log process was reaped. What it said last may still
+// have to be read: with it come the descriptors that its successor needs to
+// lose nothing, so the end of the connection is awaited.
 func (l *logPlane) ended(status unix.WaitStatus) {
-	if l.conn != nil && !l.ending {
-		l.disconnected(l.conn)
+	l.pid = 0
+	how := " (" + process.Describe(status) + ")"
+	if l.conn == nil || l.ending {
+		l.over(how)
+		return
 	}
-	l.over(" (" + process.Describe(status) + ")")
+	conn := l.conn
+	late := l.d.after(time.Second, func() { l.disconnected(conn) })
+	l.died = func() {
+		l.died = nil
+		l.d.timers.clear(late)
+		l.over(how)
+	}
 }
 
 // over starts the log process again, unless it was to end.
