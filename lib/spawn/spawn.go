@@ -122,11 +122,11 @@ func forkExec(c *Command, a *syscall.SysProcAttr) (int, error) {
 func resourceError(name string, err error) (string, bool) {
 	switch {
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		return "too many open files to spawn '" + name + "'", true
+		return "too many open files to spawn " + Quote(name), true
 	case errors.Is(err, unix.EAGAIN):
-		return "Too many processes in process table to spawn '" + name + "'", true
+		return "Too many processes in process table to spawn " + Quote(name), true
 	case errors.Is(err, unix.ENOMEM):
-		return "unknown error during fork for '" + name + "': ENOMEM", true
+		return "unknown error during fork for " + Quote(name) + ": ENOMEM", true
 	}
 	return "", false
 }
@@ -161,7 +161,7 @@ func Lookup(word, path string) (string, error) {
 			return file, check(file)
 		}
 	}
-	return "", &Error{"can't find command '" + word + "'", ErrNotFound}
+	return "", &Error{"can't find command " + Quote(word), ErrNotFound}
 }
 
 // DefaultPath is where commands are looked for when PATH is not set.
@@ -177,13 +177,13 @@ func check(file string) error {
 	fi, err := os.Stat(file)
 	switch {
 	case err != nil:
-		return &Error{"can't find command '" + file + "'", ErrNotFound}
+		return &Error{"can't find command " + Quote(file), ErrNotFound}
 	case fi.IsDir():
-		return &Error{"command at '" + file + "' is a directory", ErrNotExecutable}
+		return &Error{"command at " + Quote(file) + " is a directory", ErrNotExecutable}
 	case fi.Mode()&0o111 == 0:
-		return &Error{"command at '" + file + "' is not executable", ErrNotExecutable}
+		return &Error{"command at " + Quote(file) + " is not executable", ErrNotExecutable}
 	case unix.Access(file, unix.X_OK) != nil:
-		return &Error{"no permission to run command '" + file + "'", ErrNotExecutable}
+		return &Error{"no permission to run command " + Quote(file), ErrNotExecutable}
 	}
 	return nil
 }

@@ -9,6 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ExecFailed is the exit status of a child in which the command could not be
+// executed. Start takes care of such a child itself, but whoever reaps may see
+// it first.
+const ExecFailed = 253
+
 // standInName is the first word of a process that this program runs in place
 // of a command that could not be started.
 const standInName = "supd: exec"
@@ -30,7 +35,7 @@ func (s *Spawner) standIn(c *Command) (int, error) {
 	if err != nil {
 		text, ok := resourceError(c.Name, err)
 		if !ok {
-			text = "unknown error during fork for '" + c.Name + "': " + Errno(err)
+			text = "unknown error during fork for " + Quote(c.Name) + ": " + Errno(err)
 		}
 		return 0, &Error{text, err}
 	}

@@ -3,12 +3,17 @@ package daemon
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sup/lib/plan"
 	"sup/lib/process"
+	"sup/lib/spawn"
+	"sup/supd/internal/activity"
 )
 
 func TestUptime(t *testing.T) {
@@ -149,5 +154,22 @@ func TestPatience(t *testing.T) {
 	d.sweeps = 1
 	if got, want := d.patience(), 50*time.Second+killPatience; got != want {
 		t.Errorf("with a tree that is being ended: %v, want %v", got, want)
+	}
+}
+
+// A child whose exec failed is not told as a stranger, when it is reaped before
+// the spawner has done so.
+func TestFailedExecIsNoStranger(t *testing.T) {
+	var sink activity.Memory
+	log := activity.New(activity.Info)
+	log.Start(&sink, nil)
+	exited := func(pid, status int) earlyExit {
+		return earlyExit{exit: spawn.Exit{PID: pid, Status: unix.WaitStatus(status << 8)}}
+	}
+	d := &Daemon{log: log, logs: &logPlane{pid: 1}, early: map[int]earlyExit{2: exited(2, spawn.ExecFailed), 3: exited(3, 5)}}
+	d.settleEarly()
+	log.Close(time.Minute)
+	if text := sink.String(); len(d.early) != 0 || !strings.Contains(text, "reaped unknown pid 3 (exit status 5)") || strings.Contains(text, "pid 2") {
+		t.Errorf("log: %s", text)
 	}
 }

@@ -80,7 +80,11 @@ func (d *Daemon) settleEarly() {
 		}
 		delete(d.early, pid)
 		if p == nil {
-			d.stranger(e.exit)
+			// One that failed before it was a program is not worth a word: it
+			// has a stand-in.
+			if s := e.exit.Status; !s.Exited() || s.ExitStatus() != spawn.ExecFailed {
+				d.stranger(e.exit)
+			}
 			continue
 		}
 		delete(d.children, pid)

@@ -104,7 +104,7 @@ func (d *Daemon) pumpStarts() {
 			// Stopped before there was anything to stop.
 			d.soon(func() { p.apply(process.SpawnFailed{}) })
 		case failure != nil:
-			reason := "unknown error making dispatchers for '" + p.cfg.Name + "': " + errnoName(failure.failure.Errno)
+			reason := "unknown error making dispatchers for " + spawn.Quote(p.cfg.Name) + ": " + errnoName(failure.failure.Errno)
 			d.log.Print(activity.Debug, failure.settings.Name+": "+failure.failure.Text)
 			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
 		default:
@@ -225,9 +225,9 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 	}()
 	fail := func(err error) spawned {
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-			return spawned{stdin: -1, pidfd: -1, err: errors.New("too many open files to spawn '" + j.cfg.Name + "'")}
+			return spawned{stdin: -1, pidfd: -1, err: errors.New("too many open files to spawn " + spawn.Quote(j.cfg.Name))}
 		}
-		return spawned{stdin: -1, pidfd: -1, err: errors.New("unknown error making dispatchers for '" + j.cfg.Name + "': " + spawn.Errno(err))}
+		return spawned{stdin: -1, pidfd: -1, err: errors.New("unknown error making dispatchers for " + spawn.Quote(j.cfg.Name) + ": " + spawn.Errno(err))}
 	}
 
 	// Standard input: a pipe of which we keep the other end, or a socket.
@@ -331,7 +331,7 @@ func (j *programJob) command() (*spawn.Command, error) {
 func resolve(cfg *plan.Process) (path string, argv []string, err error) {
 	argv, err = value.SplitCommand(cfg.Command)
 	if err != nil {
-		return "", nil, &spawn.Error{Text: "can't parse command '" + cfg.Command + "': " + err.Error(), Err: spawn.ErrNotExecutable}
+		return "", nil, &spawn.Error{Text: "can't parse command " + spawn.Quote(cfg.Command) + ": " + err.Error(), Err: spawn.ErrNotExecutable}
 	}
 	if len(argv) == 0 {
 		return "", nil, &spawn.Error{Text: "command is empty", Err: spawn.ErrNotExecutable}
