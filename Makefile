@@ -53,7 +53,7 @@ check: ## what must hold before a change lands
 	./.ci/run
 
 bench: build ## the project's own measurements
-	@set -e; for m in $(MODULES); do (cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...); done
+	@set -e; for m in $(MODULES); do (cd $$m && $(GO) test -run '^$$' -bench . ./...); done
 
 install: build ## install tools, manual pages and systemd files below DESTDIR/PREFIX; Supervisor's names as links
 	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man8 $(UNITDIR) $(TMPFILESDIR)
