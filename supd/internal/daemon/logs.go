@@ -281,11 +281,11 @@ func (l *logPlane) over(how string) {
 // stop lets the log process write out what is left and end, as the last thing
 // the loop does; from then on it waits itself.
 func (l *logPlane) stop() {
-	if l.pid == 0 || l.conn == nil {
+	if l.conn == nil {
 		return
 	}
+	// It may be that it has only just been asked for, and has no pid yet.
 	l.ending = true
-	pid := l.pid
 	l.send(logwire.Message{Kind: logwire.Stop})
 	patience := time.NewTimer(5 * time.Second)
 	defer patience.Stop()
@@ -293,13 +293,23 @@ func (l *logPlane) stop() {
 		select {
 		case f := <-l.d.mail:
 			f()
+			for len(l.d.pending) > 0 {
+				f := l.d.pending[0]
+				l.d.pending = l.d.pending[1:]
+				f()
+			}
+			if l.conn == nil && l.pid == 0 {
+				return // it could not be started
+			}
 		case <-l.d.opts.Signals:
 			l.d.reap()
 		case <-l.gone:
 			return
 		case <-patience.C:
 			l.d.log.Print(activity.Error, "suplog does not end; what is left in its pipes is lost")
-			_ = spawn.Kill(pid, unix.SIGKILL, false)
+			if l.pid > 0 {
+				_ = spawn.Kill(l.pid, unix.SIGKILL, false)
+			}
 			return
 		}
 	}
