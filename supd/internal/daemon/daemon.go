@@ -121,6 +121,7 @@ type Daemon struct {
 	status   int
 	// What there is to say of the state, see save.go.
 	dirty      bool
+	saving     bool // the saver is at work
 	saveBroken bool
 	instance   string
 	bootID     string

@@ -36,6 +36,8 @@ type proc struct {
 	end *ending
 	// run is the one that goes on or is about to, before the one before it.
 	run, before run
+	// begun is set when the start that was asked for has its number.
+	begun bool
 	// early is output of a run whose pid is not known yet.
 	early []earlyOutput
 	// mark is what SUPD_RUN says in the process that runs or is about to;

@@ -27,20 +27,28 @@ func (p *proc) changed() {
 	p.d.notify.changed()
 }
 
-// flush has the state saved if something has changed in this turn of the loop.
+// flush has the state saved if something has changed, and the saver is free;
+// else it is saved when that is, and a burst of changes is written once.
 // Nothing waits for that, since a disk may be slow: a process whose start was
 // not written down any more is found by its mark.
 func (d *Daemon) flush() {
-	if d.dirty && d.opts.StateDir != nil {
-		d.saves.put(d.snapshot())
+	if !d.dirty || d.saving || d.opts.StateDir == nil {
+		return
 	}
-	d.dirty = false
+	d.dirty, d.saving = false, true
+	d.saves.put(d.snapshot())
 }
 
-const savePause = 5 * time.Millisecond
+// The saver pauses after a save for at least leastPause, at most mostPause, and
+// in between for pauseFactor times as long as the save took, so that it never
+// takes more than a small part of a processor.
+const (
+	leastPause  = 5 * time.Millisecond
+	mostPause   = 250 * time.Millisecond
+	pauseFactor = 10
+)
 
-// runSaver writes states, the latest when there are several, until ctx is done
-// and the last one is written.
+// runSaver writes states until ctx is done and the last one is written.
 func runSaver(ctx context.Context, d *Daemon, done chan<- struct{}) {
 	defer close(done)
 	for {
@@ -48,13 +56,17 @@ func runSaver(ctx context.Context, d *Daemon, done chan<- struct{}) {
 		if !ok {
 			return
 		}
+		begun := time.Now()
 		err := d.opts.StateDir.Save(snapshots[len(snapshots)-1])
-		d.post(func() { d.saveFailed(err) })
-		// What changes in a burst is written once.
+		pause := min(max(pauseFactor*time.Since(begun), leastPause), mostPause)
 		select {
-		case <-time.After(savePause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
+		d.post(func() {
+			d.saving = false
+			d.saveFailed(err)
+		})
 	}
 }
 

@@ -60,6 +60,12 @@ type spawned struct {
 // requestStart puts a process into the queue of starts. It leaves the queue in
 // order, once suplog has said whether its logs can be opened.
 func (d *Daemon) requestStart(p *proc) {
+	p.begun = false
+	if p.out.state == streamUnopened {
+		// Then nothing can come of the run before any more, and suplog learns
+		// the number of the run as it opens the log.
+		p.begin()
+	}
 	for _, s := range p.streams() {
 		switch s.state {
 		case streamUnopened:
@@ -122,7 +128,9 @@ func (d *Daemon) submit(p *proc) {
 	if p.err != nil {
 		job.err = p.err.pipe
 	}
-	p.begin()
+	if !p.begun {
+		p.begin()
+	}
 	job.mark = p.mark
 	d.inFlight++
 	job.done = func(r spawned) {
@@ -160,6 +168,7 @@ func (p *proc) spawned(r spawned) {
 // whose output it sends. It cannot be the pid: output may come before that is
 // known.
 func (p *proc) begin() {
+	p.begun = true
 	p.d.lastRun++
 	p.before, p.run = p.run, run{number: p.d.lastRun}
 	p.mark, p.ticks = state.Mark(p.d.instance, p.apiName(), int64(p.d.lastRun)), 0

@@ -252,6 +252,9 @@ func openWriteEnd(pipe, uid int) (int, error) {
 
 // announceRun tells suplog which run writes from now on.
 func (s *stream) announceRun(number int32) {
+	if s.state == streamUnopened {
+		return // it is told when it opens the log
+	}
 	s.p.d.logs.send(logwire.Message{Kind: logwire.Run, Stream: s.id, PID: number})
 }
 

@@ -35,10 +35,19 @@ func ParseMark(mark string) (process string, run int64, ok bool) {
 // whether it has ended without being reaped. With the pid it names one process
 // only, as long as the machine runs.
 func Ticks(pid int) (ticks uint64, zombie bool, err error) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	// Not os.ReadFile, which costs twice as much: this is on the way of every
+	// start.
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, false, err
 	}
+	var text [1024]byte
+	n, err := unix.Read(fd, text[:])
+	unix.Close(fd)
+	if err != nil {
+		return 0, false, err
+	}
+	stat := text[:n]
 	// The name, in parentheses, may contain anything.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 20 {

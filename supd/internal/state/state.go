@@ -156,6 +156,7 @@ type Dir struct {
 	path      string
 	lock      *os.File
 	abandoned bool
+	text      []byte // what Save wrote last, to be written over
 }
 
 // LockedError says that another daemon uses the directory.
@@ -312,10 +313,11 @@ func Parse(text []byte) (*State, error) {
 // Save replaces the state.
 func (d *Dir) Save(s *Snapshot) error {
 	crash.Point(crash.BeforeSave)
-	text, err := s.Append(nil)
+	text, err := s.Append(d.text[:0])
 	if err != nil {
 		return err
 	}
+	d.text = text
 	temp := d.file() + ".new"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot write the state in %s: %w", d.path, err)
