@@ -424,7 +424,7 @@ func (c *channel) flush(now time.Time) {
 	}
 	plain, lines := c.tr.Flush(&c.state, now)
 	c.staging.save(&c.state)
-	if len(lines) > 0 && c.sink.acquire(now) == nil {
+	if len(lines) > 0 && c.sink.acquire(-1, now) == nil {
 		_, err := c.sink.file.Write(lines)
 		if err != nil {
 			_ = c.sink.failed(err, now)

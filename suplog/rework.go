@@ -52,7 +52,7 @@ func (c *channel) transform(limit int, now time.Time) (int, verdict) {
 		return 0, c.pipeVerdict(err, now)
 	}
 	seen = seen[:min(len(seen), limit)]
-	if c.sink.acquire(now) != nil {
+	if c.sink.acquire(-1, now) != nil {
 		return 0, down
 	}
 	seen, err = c.take(seen, now)
@@ -109,7 +109,7 @@ func (c *channel) restage(now time.Time) (int, verdict) {
 	was := c.staging.load(c.staging.current())
 	next := was.state
 	plain, lines := c.tr.Transform(&next, seen, time.Unix(0, was.time))
-	if c.sink.acquire(now) != nil {
+	if c.sink.acquire(-1, now) != nil {
 		c.capture.forget()
 		return 0, down
 	}
@@ -173,7 +173,7 @@ func openBackup(path string, inode uint64) *os.File {
 
 // finish goes on with the present piece.
 func (c *channel) finish(now time.Time) (int, verdict) {
-	if c.sink.acquire(now) != nil {
+	if c.sink.acquire(-1, now) != nil {
 		return 0, down
 	}
 	return c.write(now)

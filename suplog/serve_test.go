@@ -220,3 +220,33 @@ func TestStopWritesWhatThereIs(t *testing.T) {
 	d.cmd = nil
 	sameLog(t, "a.log", read(t, d.log("a.log")), want)
 }
+
+// TestRemovedLog: a log that somebody removed or renamed is there again when
+// there is output, or when it is cleared, and not before.
+func TestRemovedLog(t *testing.T) {
+	d := newDaemon(t)
+	d.start()
+	path := d.log("a.log")
+	s := d.stream(logwire.Settings{Path: path})
+	s.write(t, "one\n")
+	d.drain(s)
+	os.Remove(path)
+	d.drain(s)
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the removed log is there again without output")
+	}
+	s.write(t, "two\n")
+	d.drain(s)
+	sameLog(t, "a.log", read(t, path), "two\n")
+	os.Remove(path)
+	d.must(logwire.Message{Kind: logwire.Clear, Stream: s.id}, logwire.Cleared)
+	sameLog(t, "a.log", read(t, path), "")
+	s.write(t, "three\n")
+	d.drain(s)
+	os.Rename(path, path+".moved")
+	d.must(logwire.Message{Kind: logwire.Clear, Stream: s.id}, logwire.Cleared)
+	s.write(t, "four\n")
+	d.drain(s)
+	sameLog(t, "a.log.moved", read(t, path+".moved"), "three\n")
+	sameLog(t, "a.log", read(t, path), "four\n")
+}

@@ -55,17 +55,18 @@ type sink struct {
 }
 
 // acquire locks s and makes its file ready to be written. If it returns an
-// error there is an outage, and s is not locked.
-func (s *sink) acquire(now time.Time) error {
+// error there is an outage, and s is not locked. source is the pipe that output
+// may come from, or -1 if there is output.
+func (s *sink) acquire(source int, now time.Time) error {
 	s.mu.Lock()
-	if err := s.prepare(now); err != nil {
+	if err := s.prepare(source, now); err != nil {
 		s.mu.Unlock()
 		return err
 	}
 	return nil
 }
 
-func (s *sink) prepare(now time.Time) error {
+func (s *sink) prepare(source int, now time.Time) error {
 	if s.why != nil && now.Before(s.retry) {
 		return s.why
 	}
@@ -75,7 +76,7 @@ func (s *sink) prepare(now time.Time) error {
 		}
 		s.checked = now
 	}
-	if now.Sub(s.checked) >= nameCheck {
+	if now.Sub(s.checked) >= nameCheck && !isEmpty(source) {
 		s.checked = now
 		if _, err := s.file.Check(); err != nil {
 			return s.failed(err, now)
@@ -85,6 +86,16 @@ func (s *sink) prepare(now time.Time) error {
 		s.copying.Store(true)
 	}
 	return nil
+}
+
+// isEmpty tells whether there is nothing in a pipe: then a log that somebody
+// has removed is not missed yet.
+func isEmpty(pipe int) bool {
+	if pipe < 0 {
+		return false
+	}
+	n, err := logfile.Queued(pipe)
+	return err == nil && n == 0
 }
 
 func (s *sink) open() error {
@@ -117,7 +128,7 @@ func (s *sink) worked() {
 
 // splice moves at most max bytes from a pipe to the log.
 func (s *sink) splice(pipe, max int, now time.Time) (int, verdict) {
-	if s.acquire(now) != nil {
+	if s.acquire(pipe, now) != nil {
 		return 0, down
 	}
 	defer s.mu.Unlock()
@@ -158,7 +169,8 @@ func (s *sink) reopen() error {
 	return s.file.Reopen()
 }
 
-// clear empties the file.
+// clear empties the file that has the log's name. One that was renamed stays as
+// it is.
 func (s *sink) clear() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,6 +178,9 @@ func (s *sink) clear() error {
 		if err := s.open(); err != nil {
 			return err
 		}
+	}
+	if _, err := s.file.Check(); err != nil {
+		return err
 	}
 	return s.file.Clear()
 }

@@ -170,6 +170,11 @@ func (f *File) seekEnd() error {
 	if err := unix.Fstat(f.open.fd, &st); err != nil {
 		return err
 	}
+	return f.endAt(&st)
+}
+
+// endAt is seekEnd for who has asked the system already.
+func (f *File) endAt(st *unix.Stat_t) error {
 	if st.Nlink == 0 {
 		return f.Reopen()
 	}

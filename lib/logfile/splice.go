@@ -24,7 +24,17 @@ func (f *File) Splice(pipe int, max int) (n int, err error) {
 	if !f.Regular() {
 		return f.spliceOdd(pipe, max)
 	}
-	if err := f.seekEnd(); err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.open.fd, &st); err != nil {
+		return 0, failed("write", f.path, err)
+	}
+	if st.Nlink == 0 {
+		// A file that was removed is missed when there is something to write.
+		if err := anything(pipe); err != nil {
+			return 0, err
+		}
+	}
+	if err := f.endAt(&st); err != nil {
 		return 0, failed("write", f.path, err)
 	}
 	for n < max {
@@ -53,6 +63,14 @@ func (f *File) Splice(pipe int, max int) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// anything returns an error as Splice does if there is nothing in a pipe.
+func anything(pipe int) error {
+	p := BorrowPeeker()
+	defer p.Return()
+	_, err := p.Peek(pipe)
+	return err
 }
 
 // spliceErr leaves EAGAIN and io.EOF for when nothing was moved.

@@ -29,6 +29,10 @@ type proc struct {
 	listener *listener // of a process in an event listener pool
 	// usesSocket is set while the process has a share in its group's socket.
 	usesSocket bool
+	// resolving is set while the command of a start is being looked for,
+	// unresolved says why it cannot be run.
+	resolving  bool
+	unresolved error
 	// logsDue ends the wait for suplog's word on the log files of a start.
 	logsDue *timer
 	// end is set from the reaping of the process until its last output has

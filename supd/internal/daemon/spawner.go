@@ -25,6 +25,8 @@ type spawnJob struct {
 	// program is set for a program, helper for a process of our own.
 	program *programJob
 	helper  *helperJob
+	// look is set for a command that is to be found, before there is a log.
+	look *lookJob
 	// create are logs to be created empty.
 	create []string
 }
@@ -32,6 +34,12 @@ type spawnJob struct {
 type helperJob struct {
 	command spawn.Command
 	done    func(pid int, err error) // on the loop
+}
+
+// lookJob is a program whose command has to be found.
+type lookJob struct {
+	cfg  *plan.Process
+	done func(err error) // on the loop
 }
 
 // programJob is all that the spawner needs to know of a program. It holds
@@ -58,9 +66,39 @@ type spawned struct {
 }
 
 // requestStart puts a process into the queue of starts. It leaves the queue in
-// order, once suplog has said whether its logs can be opened.
+// order, once its command was found and suplog has said whether its logs can be
+// opened.
 func (d *Daemon) requestStart(p *proc) {
-	p.begun = false
+	d.starts = append(d.starts, p)
+	p.begun, p.unresolved = false, nil
+	if p.logsOpen() {
+		p.openLogs()
+	} else {
+		// A command that cannot be run leaves no log behind.
+		p.resolving = true
+		d.spawns.put(spawnJob{look: &lookJob{cfg: p.cfg, done: func(err error) {
+			p.resolving, p.unresolved = false, err
+			if err == nil && p.m.State == process.Starting {
+				p.openLogs()
+			}
+			d.pumpStarts()
+		}}})
+	}
+	d.pumpStarts()
+}
+
+// logsOpen tells whether suplog has the logs of a process, or is about to.
+func (p *proc) logsOpen() bool {
+	for _, s := range p.streams() {
+		if s.state == streamUnopened || s.state == streamFailed {
+			return false
+		}
+	}
+	return true
+}
+
+// openLogs has suplog open the logs that it has not.
+func (p *proc) openLogs() {
 	if p.out.state == streamUnopened {
 		// Then nothing can come of the run before any more, and suplog learns
 		// the number of the run as it opens the log.
@@ -76,9 +114,7 @@ func (d *Daemon) requestStart(p *proc) {
 	}
 	// suplog that hangs, or a log on a dead disk, must not keep programs from
 	// starting: what they write waits in the pipe.
-	d.timers.set(p.logsDue, d.now()+logPatience)
-	d.starts = append(d.starts, p)
-	d.pumpStarts()
+	p.d.timers.set(p.logsDue, p.d.now()+logPatience)
 }
 
 // logPatience is much longer than suplog ever takes on a busy machine: a log that
@@ -90,7 +126,7 @@ const logPatience = 500 * time.Millisecond
 func (d *Daemon) pumpStarts() {
 	for len(d.starts) > 0 {
 		p := d.starts[0]
-		waiting := false
+		waiting := p.resolving
 		var failure *stream
 		for _, s := range p.streams() {
 			if s.state == streamAsked && d.logs.conn != nil && d.now() < p.logsDue.at {
@@ -109,14 +145,25 @@ func (d *Daemon) pumpStarts() {
 		case p.m.State != process.Starting:
 			// Stopped before there was anything to stop.
 			d.soon(func() { p.apply(process.SpawnFailed{}) })
+		case p.unresolved != nil:
+			reason := p.unresolved.Error()
+			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
 		case failure != nil:
-			reason := "unknown error making dispatchers for " + spawn.Quote(p.cfg.Name) + ": " + errnoName(failure.failure.Errno)
+			reason := logFailure(p.cfg.Name, failure.failure.Errno)
 			d.log.Print(activity.Debug, failure.settings.Name+": "+failure.failure.Text)
 			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
 		default:
 			d.submit(p)
 		}
 	}
+}
+
+// logFailure is how clients are told that a log of a program cannot be opened.
+func logFailure(name string, why unix.Errno) string {
+	if why == unix.EMFILE || why == unix.ENFILE {
+		return "too many open files to spawn " + spawn.Quote(name)
+	}
+	return "unknown error making dispatchers for " + spawn.Quote(name) + ": " + errnoName(why)
 }
 
 // submit hands one start to the spawner.
@@ -194,6 +241,11 @@ func runSpawner(ctx context.Context, d *Daemon) {
 			if job.create != nil {
 				continue
 			}
+			if l := job.look; l != nil {
+				_, _, lookErr := resolve(l.cfg)
+				d.post(func() { l.done(lookErr) })
+				continue
+			}
 			if h := job.helper; h != nil {
 				pid, serr := 0, err
 				if serr == nil {
@@ -217,7 +269,8 @@ func runSpawner(ctx context.Context, d *Daemon) {
 	}
 }
 
-// run makes the process of a job.
+// run makes the process of a job. Its command was found before its logs were
+// opened, but may be gone by now.
 func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 	r.stdin, r.pidfd = -1, -1
 	c, err := j.command()
@@ -233,10 +286,9 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 		}
 	}()
 	fail := func(err error) spawned {
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-			return spawned{stdin: -1, pidfd: -1, err: errors.New("too many open files to spawn " + spawn.Quote(j.cfg.Name))}
-		}
-		return spawned{stdin: -1, pidfd: -1, err: errors.New("unknown error making dispatchers for " + spawn.Quote(j.cfg.Name) + ": " + spawn.Errno(err))}
+		var why unix.Errno
+		errors.As(err, &why)
+		return spawned{stdin: -1, pidfd: -1, err: errors.New(logFailure(j.cfg.Name, why))}
 	}
 
 	// Standard input: a pipe of which we keep the other end, or a socket.

@@ -142,7 +142,7 @@ func (ep *endpoint) serveTail(w http.ResponseWriter, r *http.Request, what strin
 		return
 	}
 	w.Header().Set("X-Accel-Buffering", "no")
-	ep.stream(w, r, path)
+	ep.stream(w, r, path, group, process)
 }
 
 func (ep *endpoint) serveMainTail(w http.ResponseWriter, r *http.Request) {
@@ -150,7 +150,7 @@ func (ep *endpoint) serveMainTail(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest)
 		return
 	}
-	ep.stream(w, r, ep.srv.backend.MainLogPath())
+	ep.stream(w, r, ep.srv.backend.MainLogPath(), "", "")
 }
 
 // readable returns when the log at path was last written to, or why it cannot
@@ -168,13 +168,17 @@ func readable(path string) (time.Time, error) {
 }
 
 // stream sends the end of the log at path and then what is appended, until the
-// client goes away, does not read for writeTimeout, or the server closes.
-func (ep *endpoint) stream(w http.ResponseWriter, r *http.Request, path string) {
+// client goes away, does not read for writeTimeout, or the server closes. It is
+// the log of a process or, without names, the activity log.
+func (ep *endpoint) stream(w http.ResponseWriter, r *http.Request, path, group, process string) {
 	modified, err := readable(path)
 	if err != nil {
 		fail(w, http.StatusNotFound)
 		return
 	}
+	tails := &ep.srv.tails
+	t, done := tails.add(group, process)
+	defer done()
 	w.Header().Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
 	w.Header().Set("Content-Type", "text/plain;charset=utf-8")
 	w.WriteHeader(http.StatusOK)
@@ -196,7 +200,12 @@ func (ep *endpoint) stream(w http.ResponseWriter, r *http.Request, path string) 
 		<-ctx.Done() // nothing will ever come
 		return
 	}
-	err = logfile.Follow(ctx, path, -tailStart, send, func() error { return send([]byte("==> File truncated <==\n")) })
+	err = logfile.Follow(ctx, path, -tailStart, send, func() error {
+		if tails.wasCleared(t) {
+			return nil
+		}
+		return send([]byte("==> File truncated <==\n"))
+	})
 	if err != nil && ctx.Err() == nil && !isTimeout(err) && !errors.Is(err, io.ErrClosedPipe) {
 		ep.srv.log.Log("DEBG", fmt.Sprintf("stream of %q: %v", path, err))
 	}

@@ -272,3 +272,33 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFollowingAClearedLog: that a log was cut short is told unless a client
+// had it cleared.
+func TestFollowingAClearedLog(t *testing.T) {
+	for path, method := range map[string][]string{
+		"/logtail/one": {"clearProcessLogs", "one"}, "/logtail/one:one/stdout": {"clearAllProcessLogs"}, "/mainlogtail": {"clearLog"},
+	} {
+		s, file := logSite(t, "a long first line\n")
+		br, _ := stream(t, s, path, "1.1")
+		expect(t, br, "a long first line\n")
+		s.call("supervisor."+method[0], method[1:]...)
+		if err := os.Truncate(file, 0); err != nil {
+			t.Fatal(err)
+		}
+		appendTo(t, file, "after clear\n")
+		expect(t, br, "after clear\n")
+		if err := os.Truncate(file, 0); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, br, "==> File truncated <==\n")
+		// Another log that is cleared says nothing of this one.
+		s.call("supervisor.clearProcessLogs", "g:m")
+		appendTo(t, file, "more\n")
+		expect(t, br, "more\n")
+		if err := os.Truncate(file, 0); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, br, "==> File truncated <==\n")
+	}
+}

@@ -92,6 +92,7 @@ type Server struct {
 	log      Logger
 	panics   onceEach
 	failures failureLog
+	tails    tails
 
 	// ctx ends when the server closes; streams end with it at once.
 	ctx    context.Context
@@ -163,7 +164,7 @@ func defaultMaxConns() int {
 
 // Serve begins to answer requests and returns. It must be called only once.
 func (s *Server) Serve(backend Backend, logger Logger) {
-	s.backend, s.log = backend, logger
+	s.backend, s.log = noticing{backend, &s.tails}, logger
 	for _, ep := range s.endpoints {
 		ep.queue = &connQueue{conns: make(chan *conn), done: s.ctx.Done(), addr: ep.listener.Addr()}
 		ep.http = &http.Server{
