@@ -50,7 +50,7 @@ const drawing = `
 	# The other tools.
 	cli, client, config < supctl;
 	NONE < suplog/internal/transform;
-	cli, logfile, logwire, value, suplog/internal/transform < suplog;
+	cli, logfile, logwire, spawn, value, suplog/internal/transform < suplog;
 	cli, client, plan < supconf;
 	cli, client, config, logfile < suptail;
 `

@@ -136,10 +136,22 @@ type dumpedStream struct {
 	Timestamp bool   `json:"logfile_timestamp,omitempty"`
 	Prefix    string `json:"logfile_prefix,omitempty"`
 	OnFull    string `json:"on_full,omitempty"`
+	// Logs are those beside the first one.
+	Logs           []string `json:"further_logs,omitempty"`
+	SyslogTag      string   `json:"syslog_tag,omitempty"`
+	SyslogFacility string   `json:"syslog_facility,omitempty"`
 }
 
 func dumpStream(s *plan.Stream) dumpedStream {
-	d := dumpedStream{Compress: s.Compress, MaxAge: s.MaxAgeDays, Timestamp: s.Timestamp, Prefix: s.Prefix}
+	d := dumpedStream{
+		Compress: s.Compress, MaxAge: s.MaxAgeDays, Timestamp: s.Timestamp, Prefix: s.Prefix,
+		Logs: s.Further(), SyslogTag: s.SyslogTag,
+	}
+	for _, name := range value.SyslogFacilities[1:] {
+		if value.SyslogFacility(name) == s.SyslogFacility {
+			d.SyslogFacility = name
+		}
+	}
 	switch s.Rotate {
 	case plan.RotateDaily:
 		d.Rotate = "daily"

@@ -73,6 +73,7 @@ type channel struct {
 
 	settings logwire.Settings
 	sink     *sink
+	targets  []*target // all logs, the first being sink, if there are several
 	pid      int32
 	nextPID  int32  // from switchAt on
 	switchAt uint64 // in bytes taken; 0: pid is right
@@ -89,7 +90,9 @@ type channel struct {
 	flood       bool // the pipe would be full in less time than others may wait
 	closing     bool // end when what was in the pipe has been taken, up to
 	closeAt     uint64
-	stopped     bool // end now
+	stopped     bool          // end now
+	leaving     bool          // end as soon as nothing is lost by it
+	patience    time.Duration // with an outage at the end; 0: endPatience
 	drains      []drain
 
 	outage  outage
@@ -173,6 +176,10 @@ func (c *channel) step(now time.Time) action {
 	if c.stopped {
 		return action{do: doDone}
 	}
+	if c.leaving && !c.piece.active && !c.staging.holds() {
+		c.flush(now)
+		return action{do: doDone}
+	}
 	n, v := c.turn(now)
 	c.taken += uint64(n)
 	switch v {
@@ -180,6 +187,9 @@ func (c *channel) step(now time.Time) action {
 		return c.afterMove(n, now)
 	case slow:
 		c.slowFor = min(max(2*c.slowFor, minSlow), maxSlow)
+		if (c.closing || c.leaving) && c.outage.slowEnd(c, now) {
+			return action{do: doDone}
+		}
 		return action{do: doPause, d: c.slowFor}
 	case down:
 		return c.outage.step(c, now)
@@ -345,6 +355,8 @@ func (c *channel) turn(now time.Time) (n int, v verdict) {
 		c.outage.active = true
 	}
 	switch {
+	case len(c.targets) > 0:
+		return c.fan(limit, now)
 	case c.staging.holds():
 		return c.restage(now)
 	case c.piece.active || c.tr.Any() || c.sink.copying.Load():
@@ -384,9 +396,13 @@ func (c *channel) publish(p []byte, now time.Time) {
 	}
 }
 
-// configure takes over new settings, whose sink is s.
-func (c *channel) configure(settings logwire.Settings, s *sink) {
-	c.settings, c.sink = settings, s
+// configure takes over new settings, whose logs are sinks.
+func (c *channel) configure(settings logwire.Settings, sinks []*sink) {
+	for _, s := range sinks {
+		s.set(rotation(&settings))
+	}
+	c.settings = settings
+	c.aim(sinks)
 	c.tr.Options = transform.Options{
 		Capture:   settings.CaptureMax > 0,
 		StripANSI: settings.StripANSI,
@@ -401,7 +417,7 @@ func (c *channel) configure(settings logwire.Settings, s *sink) {
 	}
 	c.syslog = nil
 	if settings.Syslog {
-		c.syslog = &syslogger{tag: settings.SyslogTag, prefix: settings.SyslogPrefix}
+		c.syslog = newSyslogger(&settings)
 	}
 }
 
@@ -424,12 +440,13 @@ func (c *channel) flush(now time.Time) {
 	}
 	plain, lines := c.tr.Flush(&c.state, now)
 	c.staging.save(&c.state)
-	if len(lines) > 0 && c.sink.acquire(-1, now) == nil {
-		_, err := c.sink.file.Write(lines)
-		if err != nil {
-			_ = c.sink.failed(err, now)
+	for _, s := range c.sinks() {
+		if len(lines) > 0 && s.acquire(-1, now) == nil {
+			if _, err := s.file.Write(lines); err != nil {
+				_ = s.failed(err, now)
+			}
+			s.mu.Unlock()
 		}
-		c.sink.mu.Unlock()
 	}
 	c.publish(plain, now)
 }

@@ -43,7 +43,7 @@ func filter(a arguments, std cli.Streams) error {
 		return err
 	}
 	c := &channel{pipe: pipe0, host: h, waiter: w}
-	c.configure(a.settings, s)
+	c.configure(a.settings, []*sink{s})
 	c.grow()
 	done := make(chan struct{})
 	go func() {

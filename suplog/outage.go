@@ -63,11 +63,11 @@ func (o *outage) step(c *channel, now time.Time) action {
 		o.active, o.told = true, now
 		c.grow()
 	}
-	if why := c.sink.reason(); why != nil {
+	if why := c.reason(); why != nil {
 		o.why = why
 	}
 	queued, _ := logfile.Queued(c.pipe)
-	atEnd := c.closing || !c.endless && hungUp(c.pipe)
+	atEnd := c.closing || c.leaving || !c.endless && hungUp(c.pipe)
 	if queued == 0 && !c.piece.active {
 		c.answerDrains(true)
 		switch {
@@ -79,15 +79,8 @@ func (o *outage) step(c *channel, now time.Time) action {
 		}
 		return action{do: doWait, what: forInput}
 	}
-	if atEnd && (c.closing || c.settings.OnFull == logwire.Drop) {
-		if o.endSince.IsZero() {
-			o.endSince = now
-		}
-		if now.Sub(o.endSince) >= endPatience {
-			o.drop(c, queued)
-			o.report(c)
-			return action{do: doDone}
-		}
+	if atEnd && (c.closing || c.leaving || c.settings.OnFull == logwire.Drop) && o.end(c, now) {
+		return action{do: doDone}
 	}
 	if c.settings.OnFull == logwire.Drop {
 		o.dropIfFull(c, queued, now)
@@ -102,6 +95,40 @@ func (o *outage) step(c *channel, now time.Time) action {
 	return action{do: doPause, d: outageStep}
 }
 
+// end is called for a stream that is to end, and gives up what cannot be
+// written for too long. It returns true when that has been done.
+func (o *outage) end(c *channel, now time.Time) bool {
+	if o.endSince.IsZero() {
+		o.endSince = now
+	}
+	patience := endPatience
+	if c.patience > 0 {
+		patience = c.patience
+	}
+	if now.Sub(o.endSince) < patience {
+		return false
+	}
+	if len(c.targets) > 0 {
+		c.skipStuck(now)
+		o.endSince = time.Time{}
+		return false // what is left goes to the other logs
+	}
+	if c.leaving {
+		o.dropPiece(c) // the rest stays in the pipe
+	} else {
+		queued, _ := logfile.Queued(c.pipe)
+		o.drop(c, queued)
+	}
+	o.report(c)
+	return true
+}
+
+// slowEnd is end for a log that is a pipe or a terminal which nobody reads.
+func (o *outage) slowEnd(c *channel, now time.Time) bool {
+	o.active, o.why = true, unix.EAGAIN
+	return o.end(c, now)
+}
+
 func (o *outage) dropIfFull(c *channel, queued int, now time.Time) {
 	if !pipeFull(c.pipe, queued, c.capacity) {
 		o.fullSince = time.Time{}
@@ -110,7 +137,14 @@ func (o *outage) dropIfFull(c *channel, queued int, now time.Time) {
 	if o.fullSince.IsZero() {
 		o.fullSince = now
 	}
-	if o.dropping || now.Sub(o.fullSince) >= fullPatience {
+	full := now.Sub(o.fullSince) >= fullPatience
+	if len(c.targets) > 0 {
+		if full {
+			c.skipStuck(now)
+		}
+		return
+	}
+	if o.dropping || full {
 		o.dropping = true
 		o.drop(c, queued/2+1)
 	}
@@ -120,20 +154,7 @@ func (o *outage) dropIfFull(c *channel, queued int, now time.Time) {
 func (o *outage) drop(c *channel, n int) {
 	// What is given up may be the rest of a line whose beginning is written.
 	o.dropped += uint64(c.sink.cutPartialLine())
-	if c.piece.active {
-		rest := c.piece.rest
-		o.dropped += uint64(len(rest))
-		if len(rest) > 0 {
-			// And it may end within a line whose rest is still in the pipe.
-			o.skipLine = rest[len(rest)-1] != '\n'
-		}
-		n -= c.piece.n
-		c.piece.rest, c.piece.plain = nil, nil
-		c.capture.forget()
-		c.sink.mu.Lock()
-		c.taken += uint64(c.commit())
-		c.sink.mu.Unlock()
-	}
+	n -= o.dropPiece(c)
 	for n > 0 || o.skipLine {
 		k := o.dropPart(c, n)
 		if k == 0 {
@@ -142,6 +163,27 @@ func (o *outage) drop(c *channel, n int) {
 		n -= k
 	}
 	c.answerDrains(false)
+}
+
+// dropPiece gives up what is left of the piece that is being worked on, and
+// returns its length in the stream.
+func (o *outage) dropPiece(c *channel) int {
+	if !c.piece.active {
+		return 0
+	}
+	rest := c.piece.rest
+	o.dropped += uint64(len(rest))
+	if len(rest) > 0 {
+		// It may end within a line whose rest is still in the pipe.
+		o.skipLine = rest[len(rest)-1] != '\n'
+	}
+	c.piece.rest, c.piece.plain = nil, nil
+	c.capture.forget()
+	c.sink.mu.Lock()
+	defer c.sink.mu.Unlock()
+	n := c.commit()
+	c.taken += uint64(n)
+	return n
 }
 
 // dropPart gives up some bytes from the beginning of the pipe, if possible up

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sup/lib/logfile"
+	"sup/lib/logwire"
 	"sup/suplog/internal/transform"
 )
 
@@ -235,7 +236,7 @@ func (c *channel) stage(now time.Time) {
 		return
 	}
 	s, err := newStaging(c.captureMax(), &c.state)
-	if err == nil && !c.host.keep(c, s.fds()) {
+	if err == nil && !c.keep(s) {
 		s.close()
 		err = unix.ENOTCONN
 	}
@@ -248,10 +249,40 @@ func (c *channel) stage(now time.Time) {
 	c.capture.use(s)
 }
 
-// adopt takes over a staging pipe that an earlier suplog has left.
-func (c *channel) adopt(fds []int) {
-	if c.staging = adoptStaging(fds); c.staging != nil {
-		c.state = c.staging.load(c.staging.current()).state
-		c.capture.use(c.staging)
+// keep has supd keep a staging pipe, and what else must outlive us.
+func (c *channel) keep(s *staging) bool {
+	var fds []int
+	if s != nil {
+		fds = s.fds()
 	}
+	for _, k := range c.sinks() {
+		fds = append(fds, k.logger.fds()...)
+	}
+	return c.host.keep(c, fds)
+}
+
+// adopt takes over what an earlier suplog has left: a staging pipe, and the
+// loggers of the stream in their order.
+func (c *channel) adopt(fds []int) {
+	sinks := c.sinks()
+	for len(fds) >= stagingFDs {
+		group := fds[:stagingFDs]
+		fds = fds[stagingFDs:]
+		if isMemory(group[stagingFDs-1]) {
+			c.staging.close()
+			if c.staging = adoptStaging(group); c.staging != nil {
+				c.state = c.staging.load(c.staging.current()).state
+				c.capture.use(c.staging)
+			}
+			continue
+		}
+		i := slices.IndexFunc(sinks, func(s *sink) bool { return s.logger != nil })
+		if i < 0 {
+			logwire.CloseFDs(group)
+			continue
+		}
+		sinks[i].adoptLogger(group)
+		sinks = sinks[i+1:]
+	}
+	logwire.CloseFDs(fds)
 }

@@ -6,6 +6,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +23,13 @@ const (
 	// loneliness is how often a server that has lost supd looks whether it
 	// is still of use.
 	loneliness = 30 * time.Second
+	// maxOpening is how many logs are opened at a time, each of which may take
+	// a thread, and openPatience how long the next one waits for its turn: the
+	// others may lie on a disk that hangs.
+	maxOpening   = 8
+	openPatience = 200 * time.Millisecond
+	// stopPatience is how long an outage may last once suplog is to end.
+	stopPatience = time.Second
 )
 
 // server writes the logs of all programs of one supd. The goroutine of run, the
@@ -29,8 +39,10 @@ const (
 // The coordinator never waits: not for a disk, since each stream has a
 // goroutine, nor for supd, since an outbox does the sending.
 type server struct {
-	mail   chan func()
-	poller *poller
+	// opening holds one token for each log that is being opened.
+	opening chan struct{}
+	mail    chan func()
+	poller  *poller
 	// out is where messages to supd go; nil while there is none. It is
 	// changed by the coordinator and read by all.
 	out atomic.Pointer[outbox]
@@ -53,7 +65,7 @@ type stream struct {
 	id       logwire.Stream
 	channel  *channel
 	settings logwire.Settings
-	sink     *sink
+	sinks    []*sink
 	pid      int32
 	kept     []int // as in the last Keep; duplicates that belong to us
 	closeSeq uint32
@@ -64,14 +76,17 @@ type stream struct {
 // on, or one that is connected.
 func serve(fd int) error {
 	// Whoever stops supd, or its terminal, must not stop us: programs may
-	// have a last word. Supd says Stop.
-	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE)
+	// have a last word. Supd says Stop. Without supd, SIGTERM says it.
+	// These are not ignored, since the loggers would ignore them, too.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE)
+	terms := make(chan os.Signal, 1)
+	signal.Notify(terms, unix.SIGTERM)
 	p, err := newPoller()
 	if err != nil {
 		return fmt.Errorf("cannot watch pipes: %w", err)
 	}
 	s := &server{
-		mail: make(chan func(), 64), poller: p,
+		mail: make(chan func(), 64), poller: p, opening: make(chan struct{}, maxOpening),
 		streams: map[logwire.Stream]*stream{}, sinks: map[string]*sink{}, held: map[string][]int{},
 	}
 	if !logwire.IsListening(fd) {
@@ -81,6 +96,7 @@ func serve(fd int) error {
 		}
 		s.paired = true
 		s.connect(conn)
+		go s.obey(terms)
 		return s.run()
 	}
 	listener, err := logwire.NewListener(fd)
@@ -88,7 +104,29 @@ func serve(fd int) error {
 		return fmt.Errorf("cannot use descriptor %d: %w", fd, err)
 	}
 	go s.accept(listener)
+	go s.obey(terms)
 	return s.run()
+}
+
+// obey hands each SIGTERM to the coordinator.
+func (s *server) obey(terms <-chan os.Signal) {
+	for range terms {
+		s.mail <- s.leave
+	}
+}
+
+// leave ends a suplog that has lost supd, as soon as nothing is lost by it:
+// what it has not taken stays in the pipes, as long as the programs run. While
+// there is a supd it says when to stop.
+func (s *server) leave() {
+	if s.conn != nil {
+		return
+	}
+	s.stopping = true
+	for _, st := range s.streams {
+		c := st.channel
+		c.post(func() { c.leaving, c.patience = true, stopPatience })
+	}
 }
 
 // accept hands each connection to the coordinator.
@@ -115,6 +153,7 @@ func (s *server) run() error {
 	useless := false
 	for {
 		if (s.stopping || s.orphaned) && s.running == 0 {
+			loggers.finish(stopPatience)
 			if out := s.out.Load(); out != nil {
 				out.close(goodbye)
 			}
@@ -244,9 +283,11 @@ func (s *server) handleStream(st *stream, m *logwire.Message) {
 	case logwire.Set:
 		s.set(st, m.Settings, seq)
 	case logwire.Reopen:
-		c.post(func() { s.answer(c, seq, logwire.Reopened, c.sink.reopen()) })
+		c.post(func() {
+			s.answer(c, seq, logwire.Reopened, s.inTurn(func() error { return c.eachSink((*sink).reopen) }))
+		})
 	case logwire.Clear:
-		c.post(func() { s.answer(c, seq, logwire.Cleared, c.sink.clear()) })
+		c.post(func() { s.answer(c, seq, logwire.Cleared, c.eachSink((*sink).clear)) })
 	case logwire.Drain:
 		c.post(func() { c.drainTo(func() { s.answer(c, seq, logwire.Drained, nil) }) })
 	case logwire.Close:
@@ -322,62 +363,97 @@ func (s *server) open(m *logwire.Message) {
 		s.mail <- func() { s.ended(st) }
 	})
 	st.channel = c
-	st.sink = s.acquireSink(st)
+	st.sinks = s.acquireSinks(st)
 	s.streams[st.id] = st
 	s.running++
-	sink, settings, seq := st.sink, m.Settings, m.Seq
+	sinks, settings, seq := st.sinks, m.Settings, m.Seq
 	c.post(func() {
-		sink.set(rotation(&settings))
-		c.configure(settings, sink)
+		c.configure(settings, sinks)
 		if len(kept) > 0 {
 			c.adopt(kept)
 		}
-		s.answer(c, seq, logwire.Opened, sink.tryOpen())
+		s.answer(c, seq, logwire.Opened, s.inTurn(c.tryOpen))
 	})
 }
 
 // set changes the settings of a stream.
 func (s *server) set(st *stream, settings logwire.Settings, seq uint32) {
-	old := st.sink
+	old := st.sinks
 	st.settings = settings
-	st.sink = s.acquireSink(st)
-	sink, c := st.sink, st.channel
+	st.sinks = s.acquireSinks(st)
+	sinks, c := st.sinks, st.channel
 	c.post(func() {
-		sink.set(rotation(&settings))
-		c.configure(settings, sink)
-		s.answer(c, seq, logwire.Opened, sink.tryOpen())
-		s.mail <- func() { s.releaseSink(old) }
+		c.configure(settings, sinks)
+		s.answer(c, seq, logwire.Opened, s.inTurn(c.tryOpen))
+		s.mail <- func() { s.releaseSinks(old, st.id) }
 	})
 }
 
-// acquireSink gives the sink that the settings of a stream name. How it is
-// rotated is what the last of them said that were applied.
-func (s *server) acquireSink(st *stream) *sink {
-	path := "/dev/null"
-	if st.settings.Path != "" {
-		path = filepath.Clean(st.settings.Path)
-	}
-	k := s.sinks[path]
-	if k == nil {
-		k = &sink{path: path}
-		s.sinks[path] = k
-	}
-	if k.users.Add(1) == 1 {
-		id := st.id
-		k.report = func(cond logwire.Condition, err error) {
-			s.send(logwire.Message{Kind: logwire.Error, Stream: id, Condition: cond, Text: err.Error(), Errno: errno(err)})
+// acquireSinks gives the sinks that the settings of a stream name, each once,
+// at least one. How they are rotated is what the last of the streams said whose
+// settings were applied.
+func (s *server) acquireSinks(st *stream) []*sink {
+	var sinks []*sink
+	for _, path := range logPaths(&st.settings) {
+		key := path
+		if path[0] == '|' {
+			// Each stream has a process of its own.
+			key += "\x00" + strconv.Itoa(int(st.id))
 		}
+		k := s.sinks[key]
+		if k == nil {
+			k = &sink{key: key, path: path}
+			if path[0] == '|' {
+				k.logger = &logger{command: path[1:], channel: st.channel, r: -1, w: -1, pidfd: -1}
+			}
+			s.sinks[key] = k
+		}
+		if slices.Contains(sinks, k) {
+			continue
+		}
+		if k.join(st.id) {
+			// Each program whose output goes there has a line of its own.
+			k.report = func(cond logwire.Condition, err error) {
+				for _, id := range k.streams() {
+					s.send(logwire.Message{Kind: logwire.Error, Stream: id, Condition: cond, Text: err.Error(), Errno: errno(err)})
+				}
+			}
+		}
+		sinks = append(sinks, k)
 	}
-	return k
+	return sinks
 }
 
-// releaseSink is called by the coordinator when a channel writes to k no more.
-func (s *server) releaseSink(k *sink) {
-	if k.users.Add(-1) > 0 {
-		return
+// logPaths are the logs that settings name: paths, and commands after a "|".
+func logPaths(s *logwire.Settings) []string {
+	var paths []string
+	if s.Path != "" {
+		paths = append(paths, filepath.Clean(s.Path))
 	}
-	delete(s.sinks, k.path)
-	go k.close() // which may wait for a disk
+	for more := range strings.SplitSeq(strings.TrimSuffix(s.More, "\x00"), "\x00") {
+		switch {
+		case more == "":
+		case more[0] == '|':
+			paths = append(paths, more)
+		default:
+			paths = append(paths, filepath.Clean(more))
+		}
+	}
+	if len(paths) == 0 {
+		paths = []string{"/dev/null"}
+	}
+	return paths
+}
+
+// releaseSinks is called by the coordinator when a channel writes to sinks no
+// more.
+func (s *server) releaseSinks(sinks []*sink, id logwire.Stream) {
+	for _, k := range sinks {
+		if k.leave(id) {
+			delete(s.sinks, k.key)
+			go k.close() // which may wait for a disk
+		}
+	}
 }
 
 // close ends a stream once its pipe is empty.
@@ -392,7 +468,12 @@ func (s *server) ended(st *stream) {
 	s.running--
 	st.channel.handleRequests() // that came too late
 	st.channel.answerDrains(true)
-	s.releaseSink(st.sink)
+	st.channel.tellSkipped(time.Time{})
+	if len(st.kept) > 0 {
+		// The ends of pipes that loggers read from are among them.
+		s.send(logwire.Message{Kind: logwire.Keep, Stream: st.id})
+	}
+	s.releaseSinks(st.sinks, st.id)
 	logwire.CloseFDs(st.kept)
 	if s.streams[st.id] == st {
 		delete(s.streams, st.id)
@@ -406,8 +487,27 @@ func (s *server) ended(st *stream) {
 func (s *server) stop() {
 	s.stopping = true
 	for _, st := range s.streams {
+		c := st.channel
+		c.post(func() { c.patience = stopPatience })
 		s.close(st)
 	}
+}
+
+// inTurn opens a log, when not too many others are being opened.
+func (s *server) inTurn(open func() error) error {
+	select {
+	case s.opening <- struct{}{}:
+		defer func() { <-s.opening }()
+	default:
+		patience := time.NewTimer(openPatience)
+		defer patience.Stop()
+		select {
+		case s.opening <- struct{}{}:
+			defer func() { <-s.opening }()
+		case <-patience.C:
+		}
+	}
+	return open()
 }
 
 // samePipe tells whether two descriptors are of one pipe.
@@ -443,6 +543,10 @@ func (s *server) section(c *channel, p []byte) {
 }
 
 func (s *server) dropped(c *channel, n uint64, err error) {
+	if s.out.Load() == nil {
+		fmt.Fprintf(os.Stderr, "suplog: %s: dropped %d bytes (%s)\n", c.settings.Name, n, errnoName(err))
+		return
+	}
 	s.send(logwire.Message{Kind: logwire.Error, Stream: c.id, Condition: logwire.Dropped, N: n, Errno: errno(err)})
 }
 

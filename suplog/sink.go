@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,9 @@ const (
 // that name the same file share one. Whoever holds mu may write; reports are
 // made with mu held.
 type sink struct {
+	key    string // under which the server has it
 	path   string
+	logger *logger // the process that it is, if path begins with "|"
 	report func(cond logwire.Condition, err error)
 
 	mu      sync.Mutex
@@ -52,6 +55,36 @@ type sink struct {
 
 	// users is the number of streams; the coordinator changes it.
 	users atomic.Int32
+
+	audienceMu sync.Mutex
+	audience   []logwire.Stream // the streams, each as often as it uses the log
+}
+
+// join notes that a stream uses the log, and tells whether it is the first.
+func (s *sink) join(id logwire.Stream) bool {
+	s.audienceMu.Lock()
+	s.audience = append(s.audience, id)
+	s.audienceMu.Unlock()
+	return s.users.Add(1) == 1
+}
+
+// leave undoes one join, and tells whether it was the last.
+func (s *sink) leave(id logwire.Stream) bool {
+	s.audienceMu.Lock()
+	if i := slices.Index(s.audience, id); i >= 0 {
+		s.audience = slices.Delete(s.audience, i, i+1)
+	}
+	s.audienceMu.Unlock()
+	return s.users.Add(-1) == 0
+}
+
+// streams gives the streams that use the log, each once.
+func (s *sink) streams() []logwire.Stream {
+	s.audienceMu.Lock()
+	defer s.audienceMu.Unlock()
+	ids := slices.Clone(s.audience)
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // acquire locks s and makes its file ready to be written. If it returns an
@@ -99,6 +132,9 @@ func isEmpty(pipe int) bool {
 }
 
 func (s *sink) open() error {
+	if s.logger != nil {
+		return s.openLogger()
+	}
 	file, err := logfile.Open(s.path, s.options)
 	if err != nil {
 		return err
@@ -119,7 +155,7 @@ func (s *sink) failed(err error, now time.Time) error {
 
 // worked notes that the log was written.
 func (s *sink) worked() {
-	if s.why != nil {
+	if s.why != nil && !s.logger.onProbation() {
 		why := s.why
 		s.why = nil
 		s.report(logwire.Healed, why)
@@ -163,8 +199,11 @@ func (s *sink) judge(n int, err error, now time.Time) verdict {
 func (s *sink) reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil {
+	switch {
+	case s.file == nil:
 		return s.open()
+	case s.logger != nil:
+		return nil
 	}
 	return s.file.Reopen()
 }
@@ -206,15 +245,27 @@ func (s *sink) tryOpen() error {
 		return nil
 	}
 	err := s.open()
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, unix.ENXIO) && isFIFO(s.path):
+		// It only has no reader yet, which is no reason not to start.
+		_ = s.failed(err, time.Now())
+		return nil
+	default:
 		s.why = err
 	}
 	return err
 }
 
+func isFIFO(path string) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO
+}
+
 func (s *sink) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.logger.close(s)
 	if s.file != nil {
 		s.file.Close()
 		s.file = nil

@@ -34,8 +34,13 @@ const (
 	currentAt    = 4
 	slotAt       = 64
 	slotSize     = 64
+	marksAt      = slotAt + 2*slotSize
+	marksSize    = 16 * maxMarks
 	ringAt       = 4096
 	stagingFDs   = 3
+
+	// maxMarks is how many logs of one stream have their places noted.
+	maxMarks = 8
 )
 
 // slot is one of the two states in the memory. While there is a piece in the
@@ -47,6 +52,38 @@ type slot struct {
 	file   uint64
 	time   int64
 	state  transform.State
+}
+
+// mark is a place in a log: where the outcome of a piece begins.
+type mark struct {
+	offset int64
+	file   uint64
+}
+
+// storeMarks notes for the current slot where the outcome begins in each of
+// several logs.
+func (s *staging) storeMarks(marks []mark) {
+	b := s.mem[marksAt+int(s.current())*marksSize:][:marksSize]
+	for i, m := range marks[:min(len(marks), maxMarks)] {
+		binary.LittleEndian.PutUint64(b[16*i:], uint64(m.offset))
+		binary.LittleEndian.PutUint64(b[16*i+8:], m.file)
+	}
+}
+
+// loadMarks gives the marks of n logs.
+func (s *staging) loadMarks(n int) []mark {
+	b := s.mem[marksAt+int(s.current())*marksSize:][:marksSize]
+	marks := make([]mark, n)
+	for i := range marks[:min(n, maxMarks)] {
+		marks[i] = mark{int64(binary.LittleEndian.Uint64(b[16*i:])), binary.LittleEndian.Uint64(b[16*i+8:])}
+	}
+	return marks
+}
+
+// isMemory tells whether a descriptor is of the memory of a staging pipe.
+func isMemory(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
 // newStaging makes an empty one, with room for a captured section.

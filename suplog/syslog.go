@@ -6,13 +6,24 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sup/lib/logwire"
 )
 
 // syslogger sends lines to the system's logger. Where there is none they
 // vanish: a program must not wait for it.
 type syslogger struct {
+	priority    int
 	tag, prefix string
 	buf         []byte
+}
+
+func newSyslogger(s *logwire.Settings) *syslogger {
+	facility := facilityUser
+	if s.SyslogFacility > 0 {
+		facility = s.SyslogFacility
+	}
+	return &syslogger{priority: facility<<3 | severityInfo, tag: s.SyslogTag, prefix: s.SyslogPrefix}
 }
 
 // syslogSocket is where the system's logger listens; tests use another one.
@@ -21,8 +32,11 @@ var syslogSocket = "/dev/log"
 // maxSyslogLine bounds a message; what is longer is cut.
 const maxSyslogLine = 8 << 10
 
-// facilityUser and severityInfo make up the priority of each message.
-const priority = 1<<3 | 6
+// The facility, unless another one is wanted, and the severity of each message.
+const (
+	facilityUser = 1
+	severityInfo = 6
+)
 
 // send sends each line of p; one that has not ended yet is sent as it is.
 func (s *syslogger) send(p []byte, now time.Time) {
@@ -44,7 +58,7 @@ func (s *syslogger) send(p []byte, now time.Time) {
 // message is a line in the form that the C library's syslog has.
 func (s *syslogger) message(line []byte, now time.Time) []byte {
 	b := append(s.buf[:0], '<')
-	b = strconv.AppendInt(b, priority, 10)
+	b = strconv.AppendInt(b, int64(s.priority), 10)
 	b = append(b, '>')
 	b = now.AppendFormat(b, time.Stamp)
 	b = append(b, ' ')

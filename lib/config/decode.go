@@ -351,25 +351,59 @@ const (
 	LogIsSyslog
 )
 
-// LogFile reads the log of a program: a path, with ~ expanded, whose directory
-// must exist, or a word.
-func (v *Values) LogFile(name string) (LogWord, Text) {
+// Logs are where the output of a program goes.
+type Logs struct {
+	// Word and Text are of the first log: Text is its path if Word says so.
+	Word LogWord
+	Text Text
+	// More are the logs beside it: paths, and commands that begin with "|".
+	// A first log that is a command is found here, too, and Word is LogIsNone.
+	More []string
+	// Syslog is set if syslog is one of several.
+	Syslog bool
+}
+
+// LogFile reads the logs of a program: a path, with ~ expanded, whose directory
+// must exist, or a word; and more of them after commas.
+func (v *Values) LogFile(name string) Logs {
 	t := v.Text(name)
-	switch value.Lower(t.Text) {
-	case "none", "off":
-		return LogIsNone, t
-	case "auto":
-		return LogIsAuto, t
-	case "syslog":
-		return LogIsSyslog, t
+	list := value.SplitLogs(t.Text)
+	l := Logs{Text: t}
+	for i, log := range list {
+		word := LogIsPath
+		switch value.Lower(log) {
+		case "none", "off":
+			word = LogIsNone
+		case "auto":
+			word = LogIsAuto
+		case "syslog":
+			word = LogIsSyslog
+		}
+		switch {
+		case word == LogIsSyslog && len(list) > 1:
+			l.Syslog = true
+			word = LogIsNone
+		case log != "" && log[0] == '|':
+			if argv, err := value.SplitCommand(log[1:]); err != nil || len(argv) == 0 {
+				v.Fail(CodeBadLogCommand, name, t, "there is no command after \"|\" that can be read", "write the command as in command =")
+			}
+			l.More = append(l.More, log)
+			word = LogIsNone
+		case word == LogIsPath:
+			path, err := v.Machine.PathInDir(log, !v.Offline)
+			if err != nil {
+				dir, _ := splitPath(path)
+				v.Fail(CodeNoSuchDirectory, name, t, err.Error(), v.dirHint(log, dir))
+			}
+			if log = path; i > 0 {
+				l.More = append(l.More, log)
+			}
+		}
+		if i == 0 {
+			l.Word, l.Text.Text = word, log
+		}
 	}
-	path, err := v.Machine.PathInDir(t.Text, !v.Offline)
-	if err != nil {
-		dir, _ := splitPath(path)
-		v.Fail(CodeNoSuchDirectory, name, t, err.Error(), v.dirHint(t.Text, dir))
-	}
-	t.Text = path
-	return LogIsPath, t
+	return l
 }
 
 // Trimmed returns the text of a key from which white space was removed before

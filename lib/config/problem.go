@@ -35,6 +35,7 @@ const (
 	CodeBadExpansion           = "bad-expansion"
 	CodeNoSuchUser             = "no-such-user"
 	CodeNoSuchDirectory        = "no-such-directory"
+	CodeBadLogCommand          = "bad-log-command"
 	CodeUnknownPlugin          = "unknown-plugin"
 	CodeFactoryMissing         = "factory-missing"
 

@@ -26,7 +26,7 @@ const (
 	TypeDir         // a directory that exists
 	TypePathInDir   // a path in a directory that exists
 	TypePath        // made absolute
-	TypeLogFile     // path in a directory that exists, NONE, AUTO or SYSLOG
+	TypeLogFile     // path in a directory that exists, NONE, AUTO or SYSLOG, |command, or several
 	TypeBackups     // integer, or none
 	TypeEnvironment // NAME="value",…
 	TypeList        // words with commas between
@@ -57,7 +57,7 @@ var typeNames = map[Type]string{
 	TypeDir:         "directory that exists",
 	TypePathInDir:   "path in a directory that exists",
 	TypePath:        "path",
-	TypeLogFile:     "path | AUTO | NONE",
+	TypeLogFile:     "path | AUTO | NONE | \"|command\"",
 	TypeBackups:     "integer | none",
 	TypeEnvironment: `NAME="value",…`,
 	TypeList:        "words, by commas",

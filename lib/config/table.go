@@ -1,5 +1,7 @@
 package config
 
+import "sup/lib/value"
+
 // The one table of sections and keys. Reading, defaults, expansion rules, the
 // command line, lint, the sample and the reference all come from it.
 
@@ -189,12 +191,14 @@ func programKeys() []Key {
 	}
 	for _, channel := range []string{"stdout", "stderr"} {
 		keys = append(keys,
-			key(channel+"_logfile", TypeLogFile, NamesProcess, "AUTO", "log of "+channel+": a path, NONE, or AUTO for a temporary file").again(NamesProcess),
+			key(channel+"_logfile", TypeLogFile, NamesProcess, "AUTO", "log of "+channel+": a path, NONE, or AUTO for a temporary file; more after commas: paths, syslog, and at the end |command").again(NamesProcess),
 			key(channel+"_logfile_maxbytes", TypeBytes, NamesProcess, "50MB", "size at which it is rotated, 0 for never"),
 			key(channel+"_logfile_backups", TypeBackups, NamesProcess, "10", "rotated files to keep; 0 keeps every one, none keeps none"),
 			key(channel+"_capture_maxbytes", TypeBytes, NamesEarly, "0", "most bytes taken from a capture section, 0 switches capturing off"),
 			key(channel+"_events_enabled", TypeBool, NamesEarly, "false", "send PROCESS_LOG events for what it prints"),
 			key(channel+"_syslog", TypeBool, NamesProcess, "false", "send it to syslog too"),
+			key(channel+"_syslog_tag", TypeText, NamesProcess, "", "name under which it goes to syslog, in place of supd and the process's name").ours().example("%(program_name)s"),
+			choice(channel+"_syslog_facility", NamesProcess, "syslog facility", value.SyslogFacilities...).ours(),
 			choice(channel+"_logfile_rotate", NamesProcess, "when it is rotated besides reaching its size: at no time, at midnight, at each full hour", "size", "daily", "hourly").ours(),
 			choice(channel+"_logfile_names", NamesProcess, "names of rotated files: .1 for the newest, or the time of rotation", "numbered", "dated").ours(),
 			key(channel+"_logfile_compress", TypeBool, NamesProcess, "false", "pack rotated files with gzip; their names are dated then").ours(),

@@ -33,6 +33,8 @@ const (
 	tagSyslogTag    = 37
 	tagSyslogPrefix = 39
 	tagPrefix       = 41
+	tagMore         = 43
+	tagFacility     = 60
 	tagMode         = 34
 	tagMaxBytes     = 36
 	tagBackups      = 38 // plus one, so that -1 can be told
@@ -108,6 +110,8 @@ func appendSettings(b []byte, s *Settings) []byte {
 	b = appendBool(b, tagSyslog, s.Syslog)
 	b = appendText(b, tagSyslogTag, s.SyslogTag)
 	b = appendText(b, tagSyslogPrefix, s.SyslogPrefix)
+	b = appendNumber(b, tagFacility, uint64(max(s.SyslogFacility, 0)))
+	b = appendText(b, tagMore, s.More)
 	b = appendNumber(b, tagOnFull, uint64(s.OnFull))
 	b = appendBool(b, tagTimestamp, s.Timestamp)
 	b = appendText(b, tagPrefix, s.Prefix)
@@ -173,6 +177,8 @@ func (m *Message) setText(tag byte, v []byte) {
 		s.SyslogPrefix = string(v)
 	case tagPrefix:
 		s.Prefix = string(v)
+	case tagMore:
+		s.More = string(v)
 	}
 }
 
@@ -207,6 +213,8 @@ func (m *Message) setNumber(tag byte, v uint64) {
 		s.CaptureMax = size
 	case tagSyslog:
 		s.Syslog = v != 0
+	case tagFacility:
+		s.SyslogFacility = small
 	case tagOnFull:
 		s.OnFull = OnFull(v)
 	case tagTimestamp:

@@ -15,6 +15,7 @@ import (
 var full = Settings{
 	Name: "foo:bar stdout", Path: "/var/log/foo.log", Mode: 0o600, MaxBytes: 50 << 20, Backups: 10, StripANSI: true,
 	Events: true, CaptureMax: 1 << 40, Syslog: true, SyslogTag: "supd", SyslogPrefix: "bar ", OnFull: Block,
+	SyslogFacility: 16, More: "/b.log\x00|cat\x00",
 	Timestamp: true, Prefix: "bar", Rotate: RotateDaily, Dated: true, Compress: true, MaxAgeDays: 30,
 }
 

@@ -171,7 +171,7 @@ const (
 type Settings struct {
 	// Name stands in messages, as in "foo:bar stdout".
 	Name string
-	// Path is the log file; "" keeps nothing.
+	// Path is the log file; "" is none.
 	Path string
 	// Mode of a log file that is created, before umask; 0 means 0644.
 	Mode uint32
@@ -192,6 +192,13 @@ type Settings struct {
 	Syslog       bool
 	SyslogTag    string
 	SyslogPrefix string
+	// SyslogFacility is the number of its facility, 0 for that of user
+	// programs.
+	SyslogFacility int
+	// More are further logs that get the same: paths, and command lines after
+	// a "|" which read it from their standard input. Each is ended by a NUL
+	// byte.
+	More string
 	// OnFull: see there.
 	OnFull OnFull
 

@@ -104,6 +104,9 @@ func sameStream(a, b *Stream) bool {
 		a.CaptureMaxBytes == b.CaptureMaxBytes &&
 		a.EventsEnabled == b.EventsEnabled &&
 		a.Syslog == b.Syslog &&
+		a.SyslogTag == b.SyslogTag &&
+		a.SyslogFacility == b.SyslogFacility &&
+		a.More == b.More &&
 		a.Rotate == b.Rotate &&
 		a.Dated == b.Dated &&
 		a.Compress == b.Compress &&

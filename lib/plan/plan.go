@@ -4,6 +4,8 @@
 package plan
 
 import (
+	"strings"
+
 	"sup/lib/value"
 )
 
@@ -227,6 +229,14 @@ type Stream struct {
 	EventsEnabled   bool
 	Syslog          bool
 
+	// More are logs beside the first one: paths, and commands that begin with
+	// "|", each ended by a NUL byte, so that Streams can be compared.
+	More string
+	// SyslogTag is the name in syslog, "" for the daemon's choice;
+	// SyslogFacility the number of its facility, 0 for the default.
+	SyslogTag      string
+	SyslogFacility int
+
 	// Rotate says when the log is rotated besides reaching MaxBytes.
 	Rotate Rotate
 	// Dated gives rotated files dated names. They have these too where
@@ -242,6 +252,14 @@ type Stream struct {
 	// Block lets the program wait while its log cannot be written, instead
 	// of dropping the oldest lines.
 	Block bool
+}
+
+// Further gives the logs of More.
+func (s *Stream) Further() []string {
+	if s.More == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(s.More, "\x00"), "\x00")
 }
 
 // Rotate is a time at which logs are rotated.

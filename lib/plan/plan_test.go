@@ -454,7 +454,7 @@ func TestProgramFromOptions(t *testing.T) {
 
 func TestOwnStreamKeys(t *testing.T) {
 	const keys = "stdout_logfile_rotate=Daily\nstdout_logfile_names=dated\nstdout_logfile_compress=true\nstdout_logfile_maxage=7\n" +
-		"stdout_logfile_timestamp=on\nstdout_logfile_prefix=%(program_name)s\nstdout_on_full=block\n" +
+		"stdout_logfile=/tmp/a,b.log, syslog, |cat -n, x\nstdout_syslog_tag=tag\nstdout_syslog_facility=Local0\nstdout_logfile_timestamp=on\nstdout_logfile_prefix=%(program_name)s\nstdout_on_full=block\n" +
 		"stderr_logfile_rotate=hourly\nstderr_logfile_maxage=-1\n"
 	plain, err := load(t, "[supervisord]\n[program:x]\ncommand=y\n", Options{})
 	if err != nil {
@@ -465,7 +465,8 @@ func TestOwnStreamKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, errs := p.Groups[0].Processes[0].Stdout, p.Groups[0].Processes[0].Stderr
-	want := Stream{MaxBytes: 50 << 20, Backups: 10, Rotate: RotateDaily, Dated: true, Compress: true, MaxAgeDays: 7, Timestamp: true, Prefix: "x", Block: true}
+	want := Stream{MaxBytes: 50 << 20, Backups: 10, Rotate: RotateDaily, Dated: true, Compress: true, MaxAgeDays: 7, Timestamp: true, Prefix: "x", Block: true,
+		Kind: LogPath, Path: "/tmp/a,b.log", More: "|cat -n, x\x00", Syslog: true, SyslogTag: "tag", SyslogFacility: 16}
 	if out != want {
 		t.Errorf("got %+v, want %+v", out, want)
 	}

@@ -123,7 +123,7 @@ func (l *loader) processKeys(v *config.Values, p *Process) {
 			l.warn(v, config.CodeStderrIgnored, "stderr_logfile",
 				"redirect_stderr is true, so the file is ignored", "remove the key")
 		}
-		p.Stderr.Kind, p.Stderr.Path = LogNone, ""
+		p.Stderr.Kind, p.Stderr.Path, p.Stderr.More = LogNone, "", ""
 	}
 	command := v.Text("command")
 	if !command.Set {
@@ -138,7 +138,7 @@ func (l *loader) processKeys(v *config.Values, p *Process) {
 // stream reads the keys of one output stream.
 func (l *loader) stream(v *config.Values, channel string, s *Stream) {
 	key := channel + "_logfile"
-	word, t := v.LogFile(key)
+	logs := v.LogFile(key)
 	s.Backups = v.Backups(key + "_backups")
 	s.MaxBytes = v.Bytes(key + "_maxbytes")
 	s.Syslog, _ = v.Bool(channel + "_syslog")
@@ -150,10 +150,20 @@ func (l *loader) stream(v *config.Values, channel string, s *Stream) {
 	s.Timestamp, _ = v.Bool(key + "_timestamp")
 	s.Prefix = v.Text(key + "_prefix").Text
 	s.Block = v.Choice(channel+"_on_full") == "block"
+	s.SyslogTag = v.Text(channel + "_syslog_tag").Text
+	s.SyslogFacility = 0
+	if name := v.Choice(channel + "_syslog_facility"); name != value.SyslogFacilities[0] {
+		s.SyslogFacility = value.SyslogFacility(name)
+	}
+	s.Syslog = s.Syslog || logs.Syslog
+	s.More = ""
+	for _, log := range logs.More {
+		s.More += log + "\x00"
+	}
 	s.Path = ""
-	switch word {
+	switch logs.Word {
 	case config.LogIsPath:
-		s.Kind, s.Path = LogPath, t.Text
+		s.Kind, s.Path = LogPath, logs.Text.Text
 	case config.LogIsNone:
 		s.Kind = LogNone
 	case config.LogIsSyslog:
@@ -162,7 +172,7 @@ func (l *loader) stream(v *config.Values, channel string, s *Stream) {
 			"the word syslog is deprecated here", "write "+channel+"_syslog = true and "+key+" = NONE")
 	case config.LogIsAuto:
 		s.Kind = LogAuto
-		if s.MaxBytes == 0 && !t.Bad {
+		if s.MaxBytes == 0 && !logs.Text.Bad {
 			l.warn(v, config.CodeAutoWithoutRotation, key,
 				"an AUTO log is never rotated and can fill the disk", "set "+key+"_maxbytes above 0")
 		}

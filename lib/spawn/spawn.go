@@ -87,6 +87,13 @@ func (s *Spawner) Start(c *Command) (pid int, err error) {
 	return s.standIn(c)
 }
 
+// Helper makes a process that has the umask and the user of the caller, whose
+// Umask, UID, GID and Groups are not looked at. Any goroutine may call it. The
+// error is that of the system.
+func Helper(c *Command) (pid int, err error) {
+	return forkExec(c, attributes(c, false))
+}
+
 func attributes(c *Command, full bool) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setpgid: !c.Session, Setsid: c.Session}
 	if full && c.UID >= 0 && !alreadyUser(c) {

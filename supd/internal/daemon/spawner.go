@@ -15,7 +15,6 @@ import (
 	"sup/lib/process"
 	"sup/lib/spawn"
 	"sup/lib/value"
-	"sup/supd/internal/activity"
 	"sup/supd/internal/crash"
 	"sup/supd/internal/state"
 )
@@ -149,8 +148,7 @@ func (d *Daemon) pumpStarts() {
 			reason := p.unresolved.Error()
 			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
 		case failure != nil:
-			reason := logFailure(p.cfg.Name, failure.failure.Errno)
-			d.log.Print(activity.Debug, failure.settings.Name+": "+failure.failure.Text)
+			reason := logFailure(p.cfg.Name, failure.failure.Errno, failure.failure.Text)
 			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
 		default:
 			d.submit(p)
@@ -158,12 +156,16 @@ func (d *Daemon) pumpStarts() {
 	}
 }
 
-// logFailure is how clients are told that a log of a program cannot be opened.
-func logFailure(name string, why unix.Errno) string {
+// logFailure is how clients are told that a log of a program cannot be opened:
+// in Supervisor's words, followed by what names the log if that is not "".
+func logFailure(name string, why unix.Errno, text string) string {
 	if why == unix.EMFILE || why == unix.ENFILE {
 		return "too many open files to spawn " + spawn.Quote(name)
 	}
-	return "unknown error making dispatchers for " + spawn.Quote(name) + ": " + errnoName(why)
+	if text != "" {
+		text = " (" + text + ")"
+	}
+	return "unknown error making dispatchers for " + spawn.Quote(name) + ": " + errnoName(why) + text
 }
 
 // submit hands one start to the spawner.
@@ -288,7 +290,7 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 	fail := func(err error) spawned {
 		var why unix.Errno
 		errors.As(err, &why)
-		return spawned{stdin: -1, pidfd: -1, err: errors.New(logFailure(j.cfg.Name, why))}
+		return spawned{stdin: -1, pidfd: -1, err: errors.New(logFailure(j.cfg.Name, why, ""))}
 	}
 
 	// Standard input: a pipe of which we keep the other end, or a socket.

@@ -119,9 +119,13 @@ func (d *Daemon) newStream(p *proc, channel string, cfg *plan.Stream) *stream {
 		MaxBytes: cfg.MaxBytes, Backups: cfg.Backups,
 		StripANSI: d.plan.Daemon.StripANSI, CaptureMax: cfg.CaptureMaxBytes,
 		Events: cfg.EventsEnabled || d.log.Enabled(activity.Debug),
-		Syslog: cfg.Syslog, SyslogTag: "supd", SyslogPrefix: p.cfg.Name + " ",
+		Syslog: cfg.Syslog, SyslogTag: "supd", SyslogPrefix: p.cfg.Name + " ", SyslogFacility: cfg.SyslogFacility,
+		More:      cfg.More,
 		Timestamp: cfg.Timestamp, Prefix: cfg.Prefix,
 		Rotate: rotations[cfg.Rotate], Dated: cfg.Dated, Compress: cfg.Compress, MaxAgeDays: cfg.MaxAgeDays,
+	}
+	if cfg.SyslogTag != "" {
+		s.settings.SyslogTag, s.settings.SyslogPrefix = cfg.SyslogTag, ""
 	}
 	if cfg.Block {
 		s.settings.OnFull = logwire.Block
