@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -124,8 +125,11 @@ func (l *logger) start(s *sink) error {
 		where = spawn.DefaultPath
 	}
 	path, err := spawn.Lookup(argv[0], where)
-	if err != nil {
-		return err
+	switch {
+	case errors.Is(err, spawn.ErrNotExecutable):
+		return unix.EACCES
+	case err != nil:
+		return unix.ENOENT
 	}
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		return slices.ContainsFunc(notForLoggers, func(name string) bool { return strings.HasPrefix(kv, name) })

@@ -223,7 +223,7 @@ func TestLoggerFails(t *testing.T) {
 	d.start()
 	s := d.stream(logwire.Settings{More: more("|no-such-command x")})
 	a := d.ask(logwire.Message{Kind: logwire.Set, Stream: s.id, Settings: logwire.Settings{More: more("|no-such-command y")}})
-	if a.Kind != logwire.Failed || !strings.Contains(a.Text, `cannot start logger "no-such-command y"`) {
+	if a.Kind != logwire.Failed || !strings.Contains(a.Text, `cannot start logger "no-such-command y": no such file`) || a.Errno != unix.ENOENT {
 		t.Errorf("got %+v", a)
 	}
 	script := d.log("script")
