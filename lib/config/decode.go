@@ -254,12 +254,19 @@ func (v *Values) Environment(name string) map[string]string {
 	return env
 }
 
-// User reads a user. The numbers are -1 if the key is not set, or when
-// offline.
+// User reads a user. The numbers are -1 if the key is not set or there is no
+// such user.
 func (v *Values) User(name string) (t Text, uid, gid int) {
 	t = v.Text(name)
+	uid, gid = v.UserID(name, t)
+	return t, uid, gid
+}
+
+// UserID looks up the user that key name, read as t, stands for. The numbers
+// are -1 if the key is not set or there is no such user.
+func (v *Values) UserID(name string, t Text) (uid, gid int) {
 	if !t.Set {
-		return t, -1, -1
+		return -1, -1
 	}
 	uid, gid, err := v.Machine.User(t.Text)
 	if err != nil && !v.Offline {
@@ -269,7 +276,7 @@ func (v *Values) User(name string) (t Text, uid, gid int) {
 		}
 		v.Fail(CodeNoSuchUser, name, t, "there is no user "+quoteShort(t.Text), hint)
 	}
-	return t, uid, gid
+	return uid, gid
 }
 
 // cutOwner cuts user:group or user.group.

@@ -98,18 +98,23 @@ func (l *loader) stateDir(v *config.Values) {
 	}
 }
 
-// daemonUser reads the user. Only the one that counts must exist.
+// daemonUser reads the user. Only the one that counts must exist, which
+// checkUser looks at.
 func (l *loader) daemonUser(v *config.Values, over map[string]Override) {
 	d := &l.plan.Daemon
-	o, given := over["user"]
-	if !given {
-		var t config.Text
-		t, d.UID, d.GID = v.User("user")
-		d.User, d.HasUser = t.Text, t.Set
-		return
+	d.UID, d.GID = -1, -1
+	t := v.Text("user")
+	d.User, d.HasUser = t.Text, t.Set
+	l.checkUser = func() { d.UID, d.GID = v.UserID("user", t) }
+	if o, given := over["user"]; given {
+		d.User, d.HasUser = o.Text, true
+		l.checkUser = func() { l.userOption(o) }
 	}
-	v.Text("user")
-	d.User, d.HasUser = o.Text, true
+}
+
+// userOption looks up the user that an option of the command line names.
+func (l *loader) userOption(o Override) {
+	d := &l.plan.Daemon
 	var err error
 	if d.UID, d.GID, err = l.machine.User(o.Text); err != nil && !l.opts.Offline {
 		p := argProblem(err, o.Flag, o.Text)

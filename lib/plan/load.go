@@ -81,6 +81,8 @@ type loader struct {
 	doc     *config.Document
 	dec     *config.Decoder
 	plan    *Plan
+	// checkUser looks up the user that the daemon is to become.
+	checkUser func()
 
 	problems []*config.Problem
 	reported map[config.Problem]bool
@@ -145,6 +147,8 @@ func (l *loader) load() {
 	l.rpcInterfaces()
 	l.groups()
 	l.servers()
+	// The daemon's user is looked up when all else has been read.
+	l.checkUser()
 	l.warnings()
 }
 

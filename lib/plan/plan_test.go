@@ -207,6 +207,35 @@ func TestAllProblems(t *testing.T) {
 	}
 }
 
+func TestPluginForms(t *testing.T) {
+	const main = config.MainRPCFactory
+	for in, want := range map[string]string{
+		main: "",
+		" supervisor.rpcinterface : make_main_rpcinterface ": "",
+		main + "[]":                         "",
+		main + " [a, b-c]":                  "",
+		main + " [a b]":                     "unknown-plugin",
+		main + "\n [program:x]\n command=x": "unknown-plugin",
+		main + "\n [program:x]":             "unknown-plugin",
+		main + "2":                          "unknown-plugin",
+	} {
+		_, err := load(t, "[supervisord]\n[rpcinterface:x]\nsupervisor.rpcinterface_factory="+in+"\n", Options{})
+		if got := code(err); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+// The daemon's user is looked up last: what else is wrong comes first.
+func TestFirstProblem(t *testing.T) {
+	for _, o := range [][]Override{nil, {{"user", "-u", "nor this"}}} {
+		_, err := load(t, "[supervisord]\nuser=no such user\n[program:a]\ncommand=x\nstartsecs=x\n", Options{Overrides: o})
+		if code(err) != "bad-integer" {
+			t.Errorf("%v: %v", o, err)
+		}
+	}
+}
+
 func TestAnyPlugin(t *testing.T) {
 	p, err := load(t, "[supervisord]\n[rpcinterface:x]\nsupervisor.rpcinterface_factory=a:b\n", Options{AnyPlugin: true})
 	if err != nil || len(p.RPCInterfaces) != 1 || p.RPCInterfaces[0].Known || len(p.Warnings) != 1 || p.Warnings[0].Line != 3 {

@@ -132,9 +132,11 @@ func (l *loader) unknownPlugin(v *config.Values, key string, t config.Text, lost
 }
 
 // pluginForm is how a plug-in is named: a module and what is in it, perhaps
-// with blanks around, perhaps with extras in brackets that mean nothing.
+// with blanks around, perhaps with a list of words in brackets that mean
+// nothing. (A section header that was indented by mistake comes here in
+// brackets, too; its colon tells it.)
 var pluginForm = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^([\w.]+)\s*:\s*([\w.]+)\s*(\[.*\])?\s*$`)
+	return regexp.MustCompile(`^([\w.]+)\s*:\s*([\w.]+)\s*(\[\s*(\w[\w.-]*(\s*,\s*\w[\w.-]*)*)?\s*\])?\s*$`)
 })
 
 // PluginName is the plain form, module:function, of how a plug-in is named in
