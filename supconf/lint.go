@@ -22,8 +22,8 @@ line:
 
     FILE:LINE: error|warning: WHAT; hint: HOW TO MEND IT
 
-Errors keep the configuration, or a program in it, from being used. Warnings
-are of what loads in silence but is hardly meant: misspelt keys, lines that
+Errors keep the configuration, or a program in it, from being used, or let
+everybody use it. Warnings are of what loads in silence but is hardly meant: misspelt keys, lines that
 were swallowed by the value above, comments that cut a value, two programs on
 one log file, commands that cannot be found or need a shell, and more.
 
@@ -76,7 +76,7 @@ func problemLine(p *config.Problem) string {
 		line = place + ": " + line
 	}
 	if p.Hint != "" {
-		line += "; hint: " + p.Hint
+		line += "; hint: " + p.HintLine()
 	}
 	return line
 }
@@ -101,9 +101,11 @@ func lintFile(file string, offline bool) []*config.Problem {
 	}
 	l.env = config.Environ(os.Environ())
 	l.failed = make(map[string]bool)
+	l.failedAt = make(map[config.Pos]bool)
 	for _, p := range l.problems {
 		if p.Severity == config.SeverityError {
 			l.failed[p.Section+"\x00"+p.Key] = true
+			l.failedAt[config.Pos{File: p.File, Line: p.Line}] = true
 		}
 	}
 	l.client()
@@ -129,6 +131,8 @@ type linter struct {
 	problems []*config.Problem
 	// failed are the keys, as SECTION NUL KEY, that there is an error with.
 	failed map[string]bool
+	// failedAt are the lines that an error stands at.
+	failedAt map[config.Pos]bool
 }
 
 // sort puts the problems into the order of the files and lines.
@@ -189,6 +193,11 @@ func (l *linter) add(sev config.Severity, code string, w where, hint, format str
 		Section: w.section, Key: w.key, Value: w.value,
 		Message: fmt.Sprintf(format, args...), Hint: hint,
 	})
+}
+
+// reported tells whether a problem of that code was found.
+func (l *linter) reported(code string) bool {
+	return slices.ContainsFunc(l.problems, func(p *config.Problem) bool { return p.Code == code })
 }
 
 // client adds the errors of what the client reads of the file.

@@ -199,11 +199,15 @@ func (l *linter) groupSection(g *plan.Group) string {
 	return name
 }
 
+// emptyGroup warns of a group without processes.
 func (l *linter) emptyGroup(g *plan.Group, section string) {
 	if l.failed[section+"\x00programs"] || l.failed[section+"\x00numprocs"] {
 		return
 	}
 	if g.Kind == plan.KindGroup {
+		if s := l.doc.Section(section); s != nil && s.Get("programs") == nil && misspelt(s, "programs") {
+			return
+		}
 		l.warn("empty-group", l.at(section, "programs"), "name its programs, or remove the section", "the group has no programs")
 		return
 	}

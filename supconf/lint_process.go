@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"sup/lib/config"
 	"sup/lib/plan"
 	"sup/lib/value"
 )
@@ -14,7 +15,7 @@ import (
 // processes looks at each program: one process of a section stands for all.
 func (l *linter) processes() {
 	seen := make(map[string]bool)
-	paths := make(map[string]string)
+	paths := make(map[string]notRunnable)
 	for i := range l.plan.Groups {
 		g := &l.plan.Groups[i]
 		for j := range g.Processes {
@@ -94,22 +95,22 @@ func (l *linter) streamContradictions(p *plan.Process, channel string, s *plan.S
 }
 
 // command looks at a command as it will be started.
-func (l *linter) command(p *plan.Process, paths map[string]string) {
+func (l *linter) command(p *plan.Process, paths map[string]notRunnable) {
 	w := l.at(p.Section, "command")
 	if l.failed[p.Section+"\x00command"] || w.value == "" && !l.written(p.Section, "command") {
 		return
 	}
 	argv, err := plan.SplitCommand(p.Command)
 	if err != nil {
-		l.fail("bad-command", w, "", "the command cannot be split into words: %v", err)
+		l.cannotSplit(w, err)
 		return
 	}
 	if len(argv) == 0 {
 		l.fail("bad-command", w, "write a command", "the command is empty")
 		return
 	}
-	if !isShell(argv[0]) {
-		l.shellSyntax(w, argv)
+	if !isShell(argv[0]) && l.shellSyntax(w, argv) {
+		return
 	}
 	if hint := daemonizes(argv); hint != "" {
 		l.warn("command-daemonizes", w, hint, "%s goes into the background, and the daemon loses it", filepath.Base(argv[0]))
@@ -122,8 +123,25 @@ func (l *linter) command(p *plan.Process, paths map[string]string) {
 	}
 }
 
+// cannotSplit reports a command whose words cannot be told apart. Where a
+// comment inside of quotation marks is the reason, which is told already, that
+// becomes the error.
+func (l *linter) cannotSplit(w where, err error) {
+	for _, p := range l.problems {
+		if p.Code == codeCut && p.Section == w.section && p.Key == w.key {
+			p.Severity, p.Code = config.SeverityError, "bad-command"
+			return
+		}
+	}
+	hint := `close it, or put a backslash before it`
+	if err == value.ErrCommandEscape {
+		hint = `write \\ for a backslash`
+	}
+	l.fail("bad-command", w, hint, "the command cannot be split into words: %v", err)
+}
+
 // find warns of a program that cannot be found or run.
-func (l *linter) find(w where, p *plan.Process, name string, paths map[string]string) {
+func (l *linter) find(w where, p *plan.Process, name string, paths map[string]notRunnable) {
 	if strings.HasPrefix(name, "~") {
 		l.warn("command-not-found", w, "write the whole path", `"~" is not expanded in commands`)
 		return
@@ -138,16 +156,20 @@ func (l *linter) find(w where, p *plan.Process, name string, paths map[string]st
 	key := path + "\x00" + name
 	problem, known := paths[key]
 	if !known {
-		problem = cannotRun(name, path)
+		problem.text, problem.hint = cannotRun(name, path)
 		paths[key] = problem
 	}
-	if problem != "" {
-		l.warn("command-not-found", w, "", "%s", problem)
+	if problem.text != "" {
+		l.warn("command-not-found", w, problem.hint, "%s", problem.text)
 	}
 }
 
-// cannotRun says why a program cannot be run, "" if it can.
-func cannotRun(name, path string) string {
+// notRunnable says why a program cannot be run, and how to mend that; it is
+// empty if it can.
+type notRunnable struct{ text, hint string }
+
+// cannotRun looks for a program as the daemon does.
+func cannotRun(name, path string) (problem, hint string) {
 	file := name
 	if !strings.Contains(name, "/") {
 		file = ""
@@ -158,19 +180,19 @@ func cannotRun(name, path string) string {
 			}
 		}
 		if file == "" {
-			return "cannot find " + name + " in PATH"
+			return "cannot find " + name + " in PATH", "install it, or write its whole path"
 		}
 	}
 	st, err := os.Stat(file)
 	switch {
 	case err != nil:
-		return "cannot find " + file
+		return "cannot find " + file, "install it, or correct the path"
 	case st.IsDir():
-		return file + " is a directory"
+		return file + " is a directory", "name the program in it"
 	case st.Mode().Perm()&0o111 == 0:
-		return file + " is not executable"
+		return file + " is not executable", "chmod +x " + value.QuoteWord(file)
 	}
-	return ""
+	return "", ""
 }
 
 // isShell reports whether a program interprets what follows by itself.
@@ -183,29 +205,31 @@ var operators = []string{"&&", "||", "|", ";", "&", ">", ">>", "<", "<<", "2>", 
 
 var variable = regexp.MustCompile(`\$(\{|\(|[A-Za-z_])|` + "`")
 
-// shellSyntax warns of words that need a shell.
-func (l *linter) shellSyntax(w where, argv []string) {
+// shellSyntax warns of words that need a shell. It reports whether the first
+// word is one, so that there is no program to look for.
+func (l *linter) shellSyntax(w where, argv []string) (noProgram bool) {
 	const hint = "write command = sh -c '…', or put it into a script"
 	first := argv[0]
 	if i := strings.IndexByte(first, '='); i > 0 && !strings.Contains(first[:i], "/") {
 		l.warn("shell-syntax", w, "write environment = "+first[:i]+`="…"`, "%q is taken for the program to run", first)
-		return
+		return true
 	}
 	if first == "cd" || first == "source" || first == "export" || first == "exec" || first == "." || first == "ulimit" {
 		l.warn("shell-syntax", w, hint, "%s is a command of the shell, and there is none", first)
-		return
+		return true
 	}
 	inCode := codeAfter(argv)
 	for i, word := range argv {
 		if slices.Contains(operators, word) || i > 0 && (strings.HasPrefix(word, ">/") || strings.HasPrefix(word, ">>/") || strings.HasPrefix(word, "2>/")) {
 			l.warn("shell-syntax", w, hint, "%q is passed to the program as it is, for there is no shell", word)
-			return
+			return false
 		}
 		if i != inCode && variable.MatchString(word) {
 			l.warn("shell-syntax", w, "write %(ENV_NAME)s for a variable, or "+strings.TrimPrefix(hint, "write "), "%q is passed to the program as it is, for there is no shell", word)
-			return
+			return false
 		}
 	}
+	return false
 }
 
 // codeAfter is the index of the word that holds a program for an interpreter

@@ -8,6 +8,9 @@ import (
 	"sup/lib/value"
 )
 
+// codeCut is the code of a value that a comment inside of quotes cuts.
+const codeCut = "comment-in-quotes"
+
 // notes warns of what reading saw: repeats, and comments inside of quotes.
 func (l *linter) notes() {
 	for _, n := range l.doc.Notes {
@@ -24,7 +27,7 @@ func (l *linter) notes() {
 					"the section goes on with what stands in line %d", n.Earlier.Line)
 			}
 		case config.NoteCut:
-			l.warn("comment-in-quotes", w, `quotation marks do not protect a ";" or "#" after a blank; leave the blank out, or put the command into a script`,
+			l.warn(codeCut, w, `quotation marks do not protect a ";" or "#" after a blank; leave the blank out, or put the command into a script`,
 				"the value ends before %q, which is taken for a comment", n.Text)
 		}
 	}
@@ -61,6 +64,10 @@ func (l *linter) sections() {
 
 // unknownSection warns of a section that nothing reads.
 func (l *linter) unknownSection(s *config.Section) {
+	if l.failedAt[s.Pos] {
+		// It is told already what it was meant to be.
+		return
+	}
 	prefix, name, colon := strings.Cut(s.Name, ":")
 	hint := ""
 	var known []string
@@ -195,7 +202,7 @@ var synonyms = map[string]string{
 	"instances": "numprocs", "workers": "numprocs", "processes": "numprocs", "name": "process_name",
 	"logfile": "stdout_logfile", "log": "stdout_logfile", "stdout": "stdout_logfile", "stderr": "stderr_logfile",
 	"logfile_maxbytes": "stdout_logfile_maxbytes", "logfile_backups": "stdout_logfile_backups",
-	"username": "user", "include": "files", "file": "files", "members": "programs", "socket_path": "file",
+	"username": "user", "user_name": "user", "run_as": "user", "runas": "user", "include": "files", "file": "files", "members": "programs", "socket_path": "file",
 }
 
 // foreign are the beginnings of keys that well-known extensions read from the
@@ -204,10 +211,14 @@ var foreign = []string{"dependent_startup"}
 
 // unknownKey warns of a key that nothing reads.
 func (l *linter) unknownKey(w where, schema *config.SectionSchema) {
-	if slices.ContainsFunc(foreign, func(p string) bool { return strings.HasPrefix(w.key, p) }) {
+	if slices.ContainsFunc(foreign, func(p string) bool { return strings.HasPrefix(w.key, p) }) || l.failedAt[w.pos] {
 		return
 	}
-	hint := ""
+	if strings.HasPrefix(w.key, "[") {
+		l.warn("unknown-key", w, "close the header with ]", "the line begins like a section header but is read as a key")
+		return
+	}
+	hint := "remove it; \"supconf reference\" lists the keys there are"
 	switch near := config.Nearest(w.key, schema.KeyNames()); {
 	case gone[w.key] != "":
 		hint = gone[w.key]
@@ -226,6 +237,16 @@ func (l *linter) unknownKey(w where, schema *config.SectionSchema) {
 	l.warn("unknown-key", w, hint, "the key is not known, and has no effect")
 }
 
+// misspelt reports whether a section has an unknown key that may be meant for
+// key, which is told where that stands.
+func misspelt(s *config.Section, key string) bool {
+	k, _ := config.KindOf(s.Name)
+	schema := config.Schema(k)
+	return slices.ContainsFunc(s.Entries, func(e *config.Entry) bool {
+		return schema.Key(e.Key) == nil && (synonyms[e.Key] == key || config.Nearest(e.Key, schema.KeyNames()) == key)
+	})
+}
+
 // writtenValue looks at the text of a value.
 func (l *linter) writtenValue(w where, k *config.Key, e *config.Entry) {
 	l.quotes(w, k, e.Value)
@@ -234,7 +255,7 @@ func (l *linter) writtenValue(w where, k *config.Key, e *config.Entry) {
 		l.environment(w, e.Value)
 	case config.TypeInteger, config.TypeBytes, config.TypeBackups:
 		if n, err := value.ParseBytes(e.Value); err == nil && n < 0 && k.Name != "priority" {
-			l.warn("negative-number", w, "", "a negative number makes no sense here")
+			l.warn("negative-number", w, "write 0 or more", "a negative number makes no sense here")
 		} else if k.Type == config.TypeBackups && err == nil && n == 0 {
 			l.warn("backups-zero", w, "write none to keep no backup, or a number",
 				"0 keeps every backup, under dated names; Supervisor keeps none with 0 and starts the log over")
@@ -244,6 +265,10 @@ func (l *linter) writtenValue(w where, k *config.Key, e *config.Entry) {
 
 // quotes warns of quotation marks that become part of a value.
 func (l *linter) quotes(w where, k *config.Key, text string) {
+	if l.failedAt[w.pos] || k.Type == config.TypePatterns && l.reported(config.CodeIncludeMatchesNothing) {
+		// The quotation marks are the reason, and it was told.
+		return
+	}
 	switch k.Type {
 	case config.TypeCommand, config.TypeEnvironment:
 		return
@@ -284,10 +309,10 @@ func (l *linter) defaults() {
 	for _, e := range d.Entries {
 		w := where{e.Pos, "DEFAULT", e.Key, e.Value}
 		if !knownKey(e.Key) {
-			near := ""
+			near := "remove it"
 			for _, s := range config.Schemas() {
-				if near = config.Nearest(e.Key, s.KeyNames()); near != "" {
-					near = "did you mean " + near + "?"
+				if key := config.Nearest(e.Key, s.KeyNames()); key != "" {
+					near = "did you mean " + key + "?"
 					break
 				}
 			}

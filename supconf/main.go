@@ -187,7 +187,7 @@ func (c *command) fail(err error) int {
 	fmt.Fprintf(c.Err, "Error: %v\n", err)
 	var p *config.Problem
 	if errors.As(err, &p) && p.Hint != "" {
-		fmt.Fprintf(c.Err, "Hint: %s\n", p.Hint)
+		fmt.Fprintf(c.Err, "Hint: %s\n", p.HintLine())
 	}
 	return exitUsage
 }

@@ -120,29 +120,30 @@ func (v *Values) Missing(code, name string, t Text) {
 	if k := v.Schema.Key(name); k.Example != "" {
 		hint = "add a line such as " + name + " = " + k.Example
 	}
-	if near := Nearest(name, v.ownKeys()); near != "" {
-		hint = "did you mean " + near + " to be " + name + "?"
-	}
-	p := v.Problem(code, "", Text{}, "the section has no key "+name, hint)
-	v.Report(p)
+	v.Report(v.Problem(code, "", Text{}, "the section has no key "+name, hint).near(name, v.Section, v.Schema))
 }
 
-// ownKeys are the keys of the section that the schema does not know.
-func (v *Values) ownKeys() []string {
-	var names []string
-	for _, e := range v.Section.Entries {
-		if v.Schema.Key(e.Key) == nil {
-			names = append(names, e.Key)
+// near moves the problem of a missing key to the line of one that is not
+// known and may be the one that was meant.
+func (p *Problem) near(name string, s *Section, schema *SectionSchema) *Problem {
+	for _, e := range s.Entries {
+		if schema.Key(e.Key) == nil && !e.FromDefault && Nearest(e.Key, []string{name}) != "" {
+			p.Hint = "did you mean " + e.Key + " to be " + name + "?"
+			return p.at(e.Pos)
 		}
 	}
-	return names
+	return p
 }
 
 // BadValue reports an error of package value.
 func (v *Values) BadValue(name string, t Text, err error) {
 	var e *value.Error
 	if errors.As(err, &e) {
-		v.Fail(string(e.Code), name, t, e.Error(), e.Hint)
+		hint := e.Hint
+		if near := Nearest(t.Text, value.Words(e.Code)); hint == "" && near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		v.Fail(string(e.Code), name, t, e.Error(), hint)
 		return
 	}
 	v.Fail("bad-value", name, t, err.Error(), "")

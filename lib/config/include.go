@@ -103,7 +103,7 @@ func (d *Document) include(how Reading) {
 			Section: s.Name,
 			Message: "the section has no key files",
 			Hint:    "write files = *.conf, or remove the section",
-		}).at(s.Pos))
+		}).at(s.Pos).near("files", s, Schema(KindInclude)))
 		return
 	}
 	names := &Names{Env: how.Env, Here: d.Here, Host: how.Host, Known: NamesInclude}
@@ -124,6 +124,7 @@ func (d *Document) include(how Reading) {
 				Value:    pattern,
 				Message:  "no file matches " + quoteShort(pattern),
 			}
+			p.Hint = "put a file there, or correct the pattern"
 			if strings.ContainsAny(pattern, `"'`) {
 				p.Hint = "quotation marks are part of the name here; remove them"
 			}

@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Severity tells an error, which keeps a configuration from being used, from
@@ -75,7 +77,8 @@ func (p *Problem) Place() string {
 	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
 
-// What is the message with the section and the key it is about.
+// What is the message with the section and the key it is about, in one line
+// that is fit for a terminal.
 func (p *Problem) What() string {
 	var b strings.Builder
 	if p.Section != "" {
@@ -85,6 +88,34 @@ func (p *Problem) What() string {
 		b.WriteString(p.Key + ": ")
 	}
 	b.WriteString(p.Message)
+	return oneLine(b.String())
+}
+
+// HintLine is the hint in one line that is fit for a terminal.
+func (p *Problem) HintLine() string { return oneLine(p.Hint) }
+
+// mostLine is the most characters of a message: it may hold a whole value.
+const mostLine = 500
+
+// oneLine shortens s and writes control characters, line ends among them, as
+// in Go's string literals.
+func oneLine(s string) string {
+	if len(s) <= mostLine && !strings.ContainsFunc(s, unicode.IsControl) {
+		return s
+	}
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n++; n > mostLine {
+			b.WriteString("…")
+			break
+		}
+		if unicode.IsControl(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
 	return b.String()
 }
 

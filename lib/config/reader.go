@@ -131,6 +131,11 @@ func (r *reader) readLine(line string) {
 	}
 	if r.section == nil {
 		r.textBefore(line)
+		// What stands behind a byte-order mark is read all the same, lest
+		// all that follows from its absence be reported, too.
+		if rest, ok := strings.CutPrefix(line, "\uFEFF"); ok {
+			r.readLine(rest)
+		}
 		return
 	}
 	r.keyLine(text)

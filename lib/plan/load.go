@@ -177,20 +177,14 @@ func (l *loader) noSupervisord() *config.Problem {
 		Code:    "no-supervisord-section",
 		File:    l.doc.File,
 		Message: "there is no section [supervisord]",
-		Hint:    "add a line [supervisord]",
+		Hint:    "add a line [supervisord]; if the file is meant to be included, check the one that includes it",
 	}
-	programs := false
 	for _, s := range l.doc.Sections {
-		if strings.EqualFold(strings.TrimSpace(s.Name), "supervisord") {
+		if _, known := config.KindOf(s.Name); !known && config.Nearest(strings.TrimSpace(s.Name), []string{"supervisord"}) != "" {
 			p.File, p.Line = s.Pos.File, s.Pos.Line
 			p.Hint = "write [supervisord] instead of [" + s.Name + "]"
 			return p
 		}
-		k, ok := config.KindOf(s.Name)
-		programs = programs || ok && k == config.KindProgram
-	}
-	if programs {
-		p.Hint = "if the file is meant to be included, check the one that includes it"
 	}
 	return p
 }

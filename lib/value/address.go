@@ -1,6 +1,7 @@
 package value
 
 import (
+	"errors"
 	"path"
 	"strings"
 )
@@ -49,6 +50,8 @@ func (a SocketAddr) String() string {
 	return "tcp://" + a.Host + ":" + FormatInt(int64(a.Port))
 }
 
+var errSocketPort = errors.New("the port must be from 1 to 65535")
+
 // ParseSocket reads tcp://HOST:PORT or unix:///ABSOLUTE/PATH.
 func ParseSocket(s string) (SocketAddr, error) {
 	if p, ok := strings.CutPrefix(s, "unix://"); ok {
@@ -77,7 +80,7 @@ func ParseSocket(s string) (SocketAddr, error) {
 	}
 	n, err := ParseInt(digits)
 	if err != nil || n < 1 || n > 65535 {
-		return SocketAddr{}, newError(BadPort, s, "")
+		return SocketAddr{}, &Error{Code: BadPort, Value: s, Err: errSocketPort}
 	}
 	return SocketAddr{Host: Lower(host), Port: int(n)}, nil
 }

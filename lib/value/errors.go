@@ -57,6 +57,26 @@ var wanted = map[Code]string{
 	BadSocket:      "tcp://HOST:PORT or unix:///PATH",
 }
 
+// Words are the words that a value of a type may be, in the usual notation,
+// for a proposal where one is misspelt; none if there are no such words.
+func Words(code Code) []string {
+	switch code {
+	case BadBoolean:
+		return []string{"true", "false"}
+	case BadAutoRestart:
+		return []string{"true", "false", "unexpected"}
+	case BadLogLevel:
+		return LogLevels
+	case BadSignal:
+		var names []string
+		for sig := Signal(1); sig <= lastPlainSignal; sig++ {
+			names = append(names, FormatSignal(sig), "SIG"+FormatSignal(sig))
+		}
+		return names
+	}
+	return nil
+}
+
 func (e *Error) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("cannot use %q: %v", e.Value, e.Err)

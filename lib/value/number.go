@@ -17,7 +17,13 @@ func ParseInt(s string) (int64, error) {
 	if err != nil || strings.HasPrefix(digits, "_") {
 		return 0, newError(BadInteger, s, "")
 	}
-	return parseDigits(BadInteger, s, digits, neg, 10)
+	n, err := parseDigits(BadInteger, s, digits, neg, 10)
+	if rest := strings.TrimRight(digits, "abcdefghijklmnopqrstuvwxyz "); err != nil && rest != digits {
+		if _, ok := plainInt(rest); ok {
+			return 0, newError(BadInteger, s, "write the number without a unit")
+		}
+	}
+	return n, err
 }
 
 // plainInt reads the usual case: a few ASCII digits.
@@ -72,6 +78,8 @@ var suffixes = []struct {
 	size int64
 }{{"gb", 1 << 30}, {"mb", 1 << 20}, {"kb", 1 << 10}}
 
+var errBytes = errors.New("want a whole number, with KB, MB or GB behind it or nothing")
+
 // ParseBytes reads a byte size: an integer with an optional suffix KB, MB or
 // GB, powers of 1024.
 func ParseBytes(s string) (int64, error) {
@@ -84,7 +92,7 @@ func ParseBytes(s string) (int64, error) {
 	}
 	n, err := ParseInt(number)
 	if err != nil {
-		e := newError(BadInteger, s, hintBytes(s))
+		e := &Error{Code: BadInteger, Value: s, Hint: hintBytes(s), Err: errBytes}
 		if errors.Is(err, ErrRange) {
 			e.Err = ErrRange
 		}

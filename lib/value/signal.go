@@ -9,6 +9,10 @@ import (
 // Signal is a signal by number, as in unix.SIGTERM.
 type Signal = unix.Signal
 
+// lastPlainSignal is the last of the signals that are not real-time signals,
+// all of which have a name.
+const lastPlainSignal Signal = 31
+
 // The two real-time signals that have a name.
 const (
 	sigRTMin Signal = 34
@@ -29,7 +33,7 @@ var aliases = map[string]Signal{
 // case, with or without SIG in front.
 func ParseSignal(s string) (Signal, error) {
 	if n, err := ParseInt(s); err == nil {
-		if 1 <= n && n <= 31 || n == int64(sigRTMin) || n == int64(sigRTMax) {
+		if 1 <= n && n <= int64(lastPlainSignal) || n == int64(sigRTMin) || n == int64(sigRTMax) {
 			return Signal(n), nil
 		}
 		return 0, newError(BadSignal, s, "")

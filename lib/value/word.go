@@ -145,6 +145,8 @@ func ParseExitCodes(s string) ([]int, error) {
 			hint := ""
 			if Trim(p) == "" {
 				hint = "remove the superfluous comma"
+			} else if len(Fields(p)) > 1 {
+				hint = "put commas between the numbers"
 			}
 			return nil, newError(BadExitCodes, s, hint)
 		}
