@@ -225,7 +225,7 @@ func dumpGroup(g *plan.Group) dumpedGroup {
 		d.dumpedListener = &dumpedListener{g.BufferSize, g.Events, g.ResultHandler}
 	case plan.KindFCGI:
 		s := g.Socket
-		d.dumpedSocket = &dumpedSocket{URL: s.URL, Owner: text(s.Owner, s.HasOwner), Mode: octal(s.Mode, s.Mode >= 0)}
+		d.dumpedSocket = &dumpedSocket{URL: s.URL, Owner: text(s.Owner, s.HasOwner), Mode: octal(s.Mode, s.Unix())}
 		if s.Backlog > 0 {
 			d.dumpedSocket.Backlog = &s.Backlog
 		}

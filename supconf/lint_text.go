@@ -253,6 +253,10 @@ func (l *linter) writtenValue(w where, k *config.Key, e *config.Entry) {
 	switch k.Type {
 	case config.TypeEnvironment:
 		l.environment(w, e.Value)
+	case config.TypeOctal:
+		if n, err := value.ParseOctal(e.Value); err == nil && n < 0 {
+			l.warn("negative-number", w, "write for example 022", "a negative number makes no sense here")
+		}
 	case config.TypeInteger, config.TypeBytes, config.TypeBackups:
 		if n, err := value.ParseBytes(e.Value); err == nil && n < 0 && k.Name != "priority" {
 			l.warn("negative-number", w, "write 0 or more", "a negative number makes no sense here")

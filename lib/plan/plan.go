@@ -161,6 +161,9 @@ type Socket struct {
 	Mode int
 }
 
+// Unix reports whether s is a Unix socket.
+func (s *Socket) Unix() bool { return strings.HasPrefix(s.URL, "unix:") }
+
 // Process is one process to supervise, every expansion done.
 type Process struct {
 	// Name is process_name after expansion, Group the name of its group,
