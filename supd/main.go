@@ -11,11 +11,19 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
 	"sup/lib/spawn"
 )
 
+// gcPercent makes the collector run less often than it does by default: what
+// supd holds is small, what it makes for each answer and each start is not.
+const gcPercent = 300
+
 func main() {
 	spawn.Init()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	os.Exit(run(os.Args, os.Stdout, os.Stderr))
 }
