@@ -45,7 +45,7 @@ func (d *Daemon) flush() {
 const (
 	leastPause  = 5 * time.Millisecond
 	mostPause   = 250 * time.Millisecond
-	pauseFactor = 10
+	pauseFactor = 20
 )
 
 // runSaver writes states until ctx is done and the last one is written.
