@@ -44,7 +44,7 @@ func (d *Daemon) flush() {
 // takes more than a small part of a processor.
 const (
 	leastPause  = 5 * time.Millisecond
-	mostPause   = 250 * time.Millisecond
+	mostPause   = 50 * time.Millisecond
 	pauseFactor = 20
 )
 
