@@ -2,7 +2,6 @@ package state
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -35,26 +34,10 @@ func ParseMark(mark string) (process string, run int64, ok bool) {
 // whether it has ended without being reaped. With the pid it names one process
 // only, as long as the machine runs.
 func Ticks(pid int) (ticks uint64, zombie bool, err error) {
-	// Not os.ReadFile, which costs twice as much: this is on the way of every
-	// start.
-	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, false, err
-	}
-	var text [1024]byte
-	n, err := unix.Read(fd, text[:])
-	unix.Close(fd)
-	if err != nil {
-		return 0, false, err
-	}
-	stat := text[:n]
-	// The name, in parentheses, may contain anything.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 20 {
-		return 0, false, errors.New("cannot understand /proc/PID/stat")
-	}
-	ticks, err = strconv.ParseUint(string(fields[19]), 10, 64)
-	return ticks, fields[0][0] == 'Z', err
+	// On the way of every start.
+	r := reader{buf: make([]byte, 1024)}
+	st, err := r.status(pid)
+	return st.ticks, st.zombie, err
 }
 
 // Verify opens a descriptor for the process that has a pid, if it is the one
@@ -112,30 +95,16 @@ func ExitStatus(pidfd, pid int) (status unix.WaitStatus, known bool) {
 
 // zombieStatus reads the exit status off a zombie.
 func zombieStatus(pid int) (unix.WaitStatus, bool) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, false
-	}
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 50 || fields[0][0] != 'Z' {
-		return 0, false
-	}
-	code, err := strconv.Atoi(string(fields[49]))
-	return unix.WaitStatus(code), err == nil
+	var r reader
+	st, err := r.status(pid)
+	return st.exit, err == nil && st.zombie
 }
 
 // Parent is the pid of a process's parent, 0 if it is gone.
 func Parent(pid int) int {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
-	}
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 2 {
-		return 0
-	}
-	parent, _ := strconv.Atoi(string(fields[1]))
-	return parent
+	var r reader
+	st, _ := r.status(pid)
+	return st.parent
 }
 
 // Living is a process that carries a mark of ours.
@@ -148,74 +117,86 @@ type Living struct {
 
 // FindLiving looks through all processes for those that an earlier daemon of
 // an instance has started. The result is, by the name of the process, the one
-// of the latest run. It looks twice, a moment apart: a child between fork and
-// exec still shows the environment of the daemon.
+// of the latest run.
+//
+// The state directory must be locked. A child between fork and exec shows the
+// environment of the daemon, but holds the lock as well, so there is none left.
+// Only one that is in the middle of exec is waited for.
 func FindLiving(instance string) map[string]Living {
-	found := map[string]Living{}
-	findLiving(instance, found)
-	time.Sleep(50 * time.Millisecond)
-	findLiving(instance, found)
-	return found
+	const patience, pause = 50 * time.Millisecond, 2 * time.Millisecond
+	s := search{prefix: []byte(MarkVar + "=" + instance + ":"), found: map[string]Living{}}
+	pids := processes()
+	for deadline := time.Now().Add(patience); len(pids) > 0; time.Sleep(pause) {
+		var undecided []int
+		for _, pid := range pids {
+			if !s.look(pid) {
+				undecided = append(undecided, pid)
+			}
+		}
+		if pids = undecided; time.Now().After(deadline) {
+			break
+		}
+	}
+	return s.found
 }
 
-func findLiving(instance string, found map[string]Living) {
-	names, err := processes()
+// search is a search for the processes of an instance.
+type search struct {
+	reader
+	prefix []byte // of their marks, with the variable's name
+	found  map[string]Living
+}
+
+// look looks at one process, and reports false if it has to be looked at again.
+func (s *search) look(pid int) bool {
+	environ, err := s.read(pid, "environ")
 	if err != nil {
-		return
+		return true
 	}
-	prefix := []byte(MarkVar + "=" + instance + ":")
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		environ, err := os.ReadFile("/proc/" + name + "/environ")
-		if err != nil {
-			continue
-		}
-		at := bytes.Index(environ, prefix)
-		if at < 0 || at > 0 && environ[at-1] != 0 {
-			continue
-		}
-		value, _, _ := bytes.Cut(environ[at+len(MarkVar)+1:], []byte{0})
-		mark := string(value)
-		process, run, ok := ParseMark(mark)
-		ticks, zombie, err := Ticks(pid)
-		if !ok || zombie || err != nil {
-			continue
-		}
-		// What it has started itself carries the mark as well. It leads a
-		// process group, and came before all others that do.
-		if pgid, err := unix.Getpgid(pid); err != nil || pgid != pid {
-			continue
-		}
-		was, known := found[process]
-		if !known || run > was.Run || run == was.Run && (ticks < was.Ticks || ticks == was.Ticks && pid < was.PID) {
-			found[process] = Living{mark, run, pid, ticks}
-		}
+	if len(environ) == 0 {
+		// In exec the new one is there last.
+		st, err := s.status(pid)
+		return err != nil || st.zombie || st.kernel
 	}
+	at := bytes.Index(environ, s.prefix)
+	if at < 0 || at > 0 && environ[at-1] != 0 {
+		return true
+	}
+	value, _, _ := bytes.Cut(environ[at+len(MarkVar)+1:], []byte{0})
+	mark := string(value)
+	process, run, ok := ParseMark(mark)
+	st, err := s.status(pid)
+	if !ok || st.zombie || err != nil {
+		return true
+	}
+	// What it has started itself carries the mark as well. It leads a
+	// process group, and came before all others that do.
+	if st.group != pid {
+		return true
+	}
+	was, known := s.found[process]
+	if !known || run > was.Run || run == was.Run && (st.ticks < was.Ticks || st.ticks == was.Ticks && pid < was.PID) {
+		s.found[process] = Living{mark, run, pid, st.ticks}
+	}
+	return true
 }
 
 // Kin are the processes that a run has left behind: those that carry its mark,
 // and those in the group that its leader led. Zombies do not count.
 func Kin(leader int, mark string) []int {
 	var kin []int
-	names, err := processes()
-	if err != nil {
-		return nil
-	}
+	var r reader
 	want := []byte(MarkVar + "=" + mark)
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil || pid == os.Getpid() {
+	for _, pid := range processes() {
+		if pid == os.Getpid() {
 			continue
 		}
 		pgid, err := unix.Getpgid(pid)
 		if err != nil {
 			continue
 		}
-		if pgid == leader || carries(name, want) {
-			if _, zombie, err := Ticks(pid); err == nil && !zombie {
+		if pgid == leader || r.carries(pid, want) {
+			if st, err := r.status(pid); err == nil && !st.zombie {
 				kin = append(kin, pid)
 			}
 		}
@@ -223,25 +204,19 @@ func Kin(leader int, mark string) []int {
 	return kin
 }
 
-func processes() ([]string, error) {
+// processes are the pids of all processes.
+func processes() []int {
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	defer proc.Close()
-	return proc.Readdirnames(-1)
-}
-
-// carries tells whether a process has a variable in its environment, NAME=value.
-func carries(name string, want []byte) bool {
-	environ, err := os.ReadFile("/proc/" + name + "/environ")
-	if err != nil || !bytes.Contains(environ, want) {
-		return false
-	}
-	for kv := range bytes.SplitSeq(environ, []byte{0}) {
-		if bytes.Equal(kv, want) {
-			return true
+	names, _ := proc.Readdirnames(-1)
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
 		}
 	}
-	return false
+	return pids
 }
