@@ -20,6 +20,7 @@ import (
 	"sup/lib/plan"
 	"sup/supd/internal/activity"
 	"sup/supd/internal/daemon"
+	"sup/supd/internal/early"
 	"sup/supd/internal/fcgi"
 	"sup/supd/internal/server"
 	"sup/supd/internal/state"
@@ -291,6 +292,11 @@ func (s *start) supervise() int {
 		s.pidfile = p.Daemon.Pidfile
 	}
 	var ready func()
+	suplogConn := 0
+	var calls []server.HeldCall
+	if s.upgraded != nil {
+		suplogConn, calls = s.upgraded.Suplog, s.upgraded.calls()
+	}
 	notify, err := s.notify()
 	if err != nil {
 		s.log.Print(activity.Warn, err.Error())
@@ -298,12 +304,15 @@ func (s *start) supervise() int {
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
 		Signals: s.signals, Suplog: s.suplog,
-		StateDir: s.state, Saved: s.saved, Upgraded: s.upgraded != nil,
+		StateDir: s.state, Saved: s.saved, Upgraded: s.upgraded != nil, SuplogConn: suplogConn,
 		Self: s.self, Args: s.args, Pause: s.pause, Resume: s.resume, Replace: s.replace,
 		Ready: func() { ready() }, Notify: notify,
 	})
 	s.daemon = d
-	ready = func() { s.servers.Serve(d, s.log) }
+	ready = func() {
+		s.servers.Serve(d, s.log)
+		s.servers.Continue(calls)
+	}
 	status := d.Run(context.Background())
 
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -398,9 +407,11 @@ func closeOnExec() {
 // which must not end a daemon whose standard output has gone. They are caught,
 // not ignored: what is ignored would stay so in programs.
 func catchSignals() chan os.Signal {
-	signals := make(chan os.Signal, 256)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP,
-		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCHLD)
+	signals := early.Signals
+	if signals == nil {
+		signals = make(chan os.Signal, 256)
+		signal.Notify(signals, early.Wanted...)
+	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return signals
 }

@@ -20,6 +20,8 @@ import (
 	"sup/supd/internal/activity"
 	"sup/supd/internal/crash"
 	"sup/supd/internal/daemon"
+	"sup/supd/internal/early"
+	"sup/supd/internal/server"
 	"sup/supd/internal/state"
 )
 
@@ -27,7 +29,7 @@ import (
 // the next lies in a memory file, whose number is in the environment.
 
 // heritageVar names that number.
-const heritageVar = "SUPD_UPGRADE"
+const heritageVar = early.Variable
 
 // heritage is what an image leaves to the next. Unknown members are ignored
 // and missing ones have their zero value, so that versions can follow each
@@ -40,8 +42,21 @@ type heritage struct {
 	// Sockets are the listening sockets, by address.
 	Sockets map[string]int
 	// Lent are the addresses of those that the service manager has opened.
-	Lent  []string
-	State json.RawMessage
+	Lent []string
+	// Calls are those that wait for a process.
+	Calls []heldCall
+	// Suplog is the descriptor of the connection to suplog, 0 if a new one is to
+	// be made.
+	Suplog int
+	State  json.RawMessage
+}
+
+// heldCall is a server.HeldCall with the number of its connection.
+type heldCall struct {
+	Address string
+	Conn    int
+	Request []byte
+	Memo    json.RawMessage
 }
 
 // inheritance reads what the image before has left, nil if there was none.
@@ -88,6 +103,15 @@ func (h *heritage) sockets() map[string]*os.File {
 	return files
 }
 
+// calls are the calls that wait for a process, to be answered by us.
+func (h *heritage) calls() (held []server.HeldCall) {
+	for _, c := range h.Calls {
+		unix.CloseOnExec(c.Conn)
+		held = append(held, server.HeldCall{Address: c.Address, Conn: os.NewFile(uintptr(c.Conn), "connection"), Request: c.Request, Memo: c.Memo})
+	}
+	return held
+}
+
 // checkUpgrade says whether this program could take over with a command line:
 // it reads the configuration, and the state as it lies in the state directory.
 func checkUpgrade(args []string, stdout, stderr io.Writer) int {
@@ -104,7 +128,7 @@ func checkUpgrade(args []string, stdout, stderr io.Writer) int {
 		dir = p.Daemon.Pidfile + ".state"
 	}
 	text, err := os.ReadFile(dir + "/state")
-	if err == nil {
+	if err == nil && dir != "none" {
 		if _, err := state.Parse(text); err != nil {
 			return usageError(stderr, args[0], err)
 		}
@@ -121,7 +145,7 @@ func (s *start) resume() { s.servers.Resume() }
 
 // replace turns this process into the program that lies at our path now. It
 // returns only if that fails.
-func (s *start) replace(snapshot *state.Snapshot) error {
+func (s *start) replace(snapshot *state.Snapshot, suplog int) error {
 	text, err := snapshot.Append(nil)
 	if err != nil {
 		return err
@@ -137,6 +161,15 @@ func (s *start) replace(snapshot *state.Snapshot) error {
 		fd := int(f.Fd())
 		h.Sockets[address] = fd
 		pass = append(pass, fd)
+	}
+	for _, c := range s.servers.Held() {
+		fd := int(c.Conn.Fd())
+		h.Calls = append(h.Calls, heldCall{c.Address, fd, c.Request, c.Memo})
+		pass = append(pass, fd)
+	}
+	if suplog > 0 {
+		h.Suplog = suplog
+		pass = append(pass, suplog)
 	}
 	if s.state != nil {
 		h.StateDir, h.Lock = s.state.Path(), s.state.LockFD()

@@ -118,6 +118,17 @@ func (c *Conn) Close() error { return c.file.Close() }
 // receive; the error is then [os.ErrDeadlineExceeded].
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.file.SetWriteDeadline(t) }
 
+// SetReadDeadline makes a Receive that waits, and all later ones, return
+// [os.ErrDeadlineExceeded] from t on; the zero time stands for never. What has
+// arrived stays.
+func (c *Conn) SetReadDeadline(t time.Time) { _ = c.file.SetReadDeadline(t) }
+
+// FD is the descriptor. It belongs to c.
+func (c *Conn) FD() (fd int) {
+	_ = c.raw.Control(func(n uintptr) { fd = int(n) })
+	return fd
+}
+
 // Send sends m. Data or Comm longer than a message are sent in parts, nothing
 // else in between. The descriptors in m.FDs go with the first part and stay
 // open here. Send waits while the peer's queue is full.

@@ -61,12 +61,15 @@ type Options struct {
 	Args []string
 	// Pause stops taking requests, and returns when none is being served.
 	// Resume takes them again. Replace turns this process into the new image;
-	// it returns only if that fails.
-	Pause   func(context.Context) error
-	Resume  func()
-	Replace func(*state.Snapshot) error
-	// Upgraded is set in the new image.
-	Upgraded bool
+	Pause  func(context.Context) error
+	Resume func()
+	// it returns only if that fails. The number is the descriptor of the
+	// connection to suplog, 0 if the next image is to make one.
+	Replace func(s *state.Snapshot, suplog int) error
+	// Upgraded is set in the new image. SuplogConn is the descriptor of the
+	// connection to suplog that the image before has left, 0 for none.
+	Upgraded   bool
+	SuplogConn int
 	// StateDir is where the state is kept for a daemon after this one; nil for
 	// nowhere. It is locked.
 	StateDir *state.Dir
@@ -106,11 +109,11 @@ type Daemon struct {
 	children map[int]*proc    // by pid, until the end was seen
 	starts   []*proc          // asked to start, in order, waiting for their logs
 	spawns   *queue[spawnJob] // to the spawner
-	saves    *queue[*state.Snapshot]
+	saves    *queue[save]
 	inFlight int           // spawns whose pid is not known yet
 	adopted  map[int]*proc // by pid: processes that are not our children
 	helpers  map[int]func(unix.WaitStatus)
-	sweeps   int // under way
+	sweeps   map[*sweeping]struct{} // under way
 	early    map[int]earlyExit
 	logs     *logPlane
 	events   *dispatcher
@@ -120,15 +123,24 @@ type Daemon struct {
 	finished bool
 	status   int
 	// What there is to say of the state, see save.go.
-	dirty      bool
-	saving     bool // the saver is at work
-	saveBroken bool
-	instance   string
-	bootID     string
-	monotonic  time.Duration // the machine's clock when ours was 0
-	generation int
-	kept       int // programs taken over
-	upgrading  bool
+	dirty  bool
+	saving bool // the saver is at work
+	// saveWaiters are closed when what there is now is written; urgent tells the
+	// saver of them.
+	saveWaiters []chan struct{}
+	urgent      chan struct{}
+	saveBroken  bool
+	// withdrawals are the deposits that are not needed any more once what has
+	// changed is saved.
+	withdrawals []string
+	instance    string
+	bootID      string
+	monotonic   time.Duration // the machine's clock when ours was 0
+	generation  int
+	kept        int // programs taken over
+	upgrading   bool
+	waits       map[*wait]struct{}
+	suspending  bool // calls that wait are broken off
 	// lastRun is the highest number of a run so far.
 	lastRun   int32
 	lastGroup int // the highest number of a group so far
@@ -144,8 +156,8 @@ func New(opts Options) *Daemon {
 		mail: make(chan func(), 1024), done: make(chan struct{}),
 		epoch: time.Now(), plan: opts.Plan,
 		groups: map[string]*group{}, children: map[int]*proc{}, early: map[int]earlyExit{},
-		adopted: map[int]*proc{}, helpers: map[int]func(unix.WaitStatus){},
-		spawns: newQueue[spawnJob](), saves: newQueue[*state.Snapshot](),
+		waits: map[*wait]struct{}{}, sweeps: map[*sweeping]struct{}{}, adopted: map[int]*proc{}, helpers: map[int]func(unix.WaitStatus){},
+		spawns: newQueue[spawnJob](), saves: newQueue[save](), urgent: make(chan struct{}, 1),
 	}
 	d.setMood(MoodRunning)
 	d.monotonic = state.Monotonic() - d.now()

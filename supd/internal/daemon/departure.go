@@ -144,7 +144,7 @@ func (d *Daemon) progress() {
 		if slices.ContainsFunc(l.batch, func(g *group) bool { return len(g.unstopped()) > 0 }) {
 			return
 		}
-		if d.sweeps > 0 {
+		if len(d.sweeps) > 0 {
 			return
 		}
 		l.batch = nil
@@ -292,7 +292,7 @@ func (d *Daemon) patience() time.Duration {
 	longest := time.Duration(0)
 	for _, g := range d.leaving.batch {
 		for _, p := range g.procs {
-			if !p.m.State.IsStopped() || d.sweeps > 0 && p.cfg.KillAsGroup {
+			if !p.m.State.IsStopped() || len(d.sweeps) > 0 && p.cfg.KillAsGroup {
 				longest = max(longest, p.spec.StopWait)
 			}
 		}

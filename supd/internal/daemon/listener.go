@@ -39,6 +39,13 @@ func (r *listenerRun) pause(done func()) {
 	_ = r.stdout.SetReadDeadline(time.Unix(1, 0))
 }
 
+func (r *listenerRun) pausedNow() {
+	if f := r.paused; f != nil {
+		r.paused = nil
+		f()
+	}
+}
+
 // unpause goes on with the reading.
 func (r *listenerRun) unpause() {
 	if r.ended {
@@ -88,11 +95,7 @@ func (l *listener) started(stdout *os.File) {
 				})
 			}
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				d.post(func() {
-					if run.paused != nil {
-						run.paused()
-					}
-				})
+				d.post(run.pausedNow)
 				select {
 				case <-run.resume:
 					continue
@@ -103,6 +106,7 @@ func (l *listener) started(stdout *os.File) {
 			if err != nil {
 				d.post(func() {
 					run.ended = true
+					run.pausedNow()
 					if run.atEnd != nil {
 						run.atEnd()
 					}

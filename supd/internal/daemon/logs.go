@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,8 @@ type logPlane struct {
 	ticks   uint64 // when it was started, in the kernel\'s count
 	conn    *logwire.Conn
 	out     *queue[logwire.Message]
+	sending *atomic.Int64 // messages in out, and the one that is being sent
+	reading *wireReader   // of conn
 	cancel  context.CancelFunc
 	greeted bool // it has answered Hello
 	deaths  int  // in a row without a greeting, to pause after a few
@@ -46,9 +49,16 @@ type logPlane struct {
 	// foreign is set for a suplog that is not our child, but was that of a
 	// daemon before.
 	foreign bool
-	// held are the descriptors that it handed back, by mark.
-	held map[string]int
+	// held are the deposits that it handed back, by the marks of the runs.
+	held map[string]deposit
 	gone chan struct{} // closed when the process ended after ending was set
+}
+
+// deposit is a descriptor that was left with suplog.
+type deposit struct {
+	pidfd int
+	pid   int // 0 if it is not known
+	name  string
 }
 
 // question is what waits for an answer of suplog. Its function is called once:
@@ -134,14 +144,15 @@ func (l *logPlane) connect(conn *logwire.Conn) {
 func (l *logPlane) attach(conn *logwire.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.conn, l.cancel = conn, cancel
-	l.out = newQueue[logwire.Message]()
-	go writeWire(ctx, conn, l.out, l)
-	go readWire(conn, l)
+	l.out, l.sending = newQueue[logwire.Message](), new(atomic.Int64)
+	l.reading = &wireReader{resume: make(chan struct{}, 1)}
+	go writeWire(ctx, conn, l.out, l.sending, l)
+	go readWire(conn, l.reading, l)
 }
 
 // writeWire sends what the loop has queued, and closes the descriptors that
 // go with it. It alone waits for suplog.
-func writeWire(ctx context.Context, conn *logwire.Conn, out *queue[logwire.Message], l *logPlane) {
+func writeWire(ctx context.Context, conn *logwire.Conn, out *queue[logwire.Message], sending *atomic.Int64, l *logPlane) {
 	gone := false
 	for {
 		messages, ok := out.take(ctx)
@@ -159,6 +170,7 @@ func writeWire(ctx context.Context, conn *logwire.Conn, out *queue[logwire.Messa
 				err = conn.Send(m)
 			}
 			closeAll(m.FDs)
+			sending.Add(-1)
 			if handover {
 				crash.Point(crash.AfterHandover)
 			}
@@ -191,11 +203,16 @@ func (l *logPlane) unsent(m *logwire.Message, err error) {
 }
 
 // readWire posts what suplog says to the loop, and its silence for good.
-func readWire(conn *logwire.Conn, l *logPlane) {
+func readWire(conn *logwire.Conn, r *wireReader, l *logPlane) {
 	for {
 		var m logwire.Message
 		err := conn.Receive(&m)
 		if errors.Is(err, logwire.ErrMalformed) {
+			continue
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			l.d.post(func() { r.pausedNow() })
+			<-r.resume
 			continue
 		}
 		if err != nil {
@@ -212,6 +229,43 @@ func readWire(conn *logwire.Conn, l *logPlane) {
 	}
 }
 
+// wireReader is the loop's hold on the goroutine that reads a connection.
+type wireReader struct {
+	paused func()        // called when it pauses, if set
+	resume chan struct{} // lets it go on
+}
+
+func (r *wireReader) pausedNow() {
+	if f := r.paused; f != nil {
+		r.paused = nil
+		f()
+	}
+}
+
+// pause stops the reading of what suplog says, and calls done when all that was
+// read has been dealt with.
+func (l *logPlane) pause(done func()) {
+	if l.conn == nil {
+		done()
+		return
+	}
+	l.reading.paused = done
+	l.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// unpause goes on with the reading.
+func (l *logPlane) unpause() {
+	if l.conn == nil {
+		return
+	}
+	l.reading.paused = nil
+	l.conn.SetReadDeadline(time.Time{})
+	select {
+	case l.reading.resume <- struct{}{}:
+	default:
+	}
+}
+
 // disconnected answers every question in the negative, so that nobody waits.
 func (l *logPlane) disconnected(conn *logwire.Conn) {
 	conn.Close()
@@ -220,6 +274,7 @@ func (l *logPlane) disconnected(conn *logwire.Conn) {
 	}
 	l.conn = nil
 	l.cancel()
+	l.reading.pausedNow()
 	asked := l.asked
 	l.asked = map[uint32]question{}
 	for _, q := range asked {
@@ -317,6 +372,7 @@ func (l *logPlane) stop() {
 
 func (l *logPlane) send(m logwire.Message) {
 	if l.conn != nil {
+		l.sending.Add(1)
 		l.out.put(m)
 	}
 }
@@ -331,7 +387,7 @@ func (l *logPlane) ask(m logwire.Message, answer func(*logwire.Message)) {
 	l.lastSeq++
 	m.Seq = l.lastSeq
 	l.asked[m.Seq] = question{m.Stream, answer}
-	l.out.put(m)
+	l.send(m)
 }
 
 // end has suplog log what is left of a stream and forget it.

@@ -40,8 +40,8 @@ func (l *logPlane) begin() {
 // starts one otherwise. It is called before the loop runs, and may wait. pid
 // and ticks are those of the log process, 0 if they are not known.
 func (l *logPlane) takeOver(pid int, ticks uint64) {
-	l.held = map[string]int{}
-	conn, err := logwire.Dial(l.d.opts.StateDir.Socket())
+	l.held = map[string]deposit{}
+	conn, err := l.oldConn()
 	if err != nil {
 		l.start()
 		return
@@ -74,7 +74,8 @@ func (l *logPlane) takeOver(pid int, ticks uint64) {
 	l.attach(conn)
 	for _, m := range s.held {
 		if len(m.FDs) > 0 {
-			l.held[m.Text] = m.FDs[0]
+			mark, pid := parseDeposit(m.Text)
+			l.held[mark] = deposit{m.FDs[0], pid, m.Text}
 			closeAll(m.FDs[1:])
 		}
 	}
@@ -84,6 +85,18 @@ func (l *logPlane) takeOver(pid int, ticks uint64) {
 	for _, m := range s.later {
 		l.d.soon(func() { l.heard(m) })
 	}
+}
+
+// oldConn is a connection to the suplog of a daemon before: the very one that it
+// had, if it was the image before us, with all that waits in it, or a new one.
+func (l *logPlane) oldConn() (*logwire.Conn, error) {
+	if fd := l.d.opts.SuplogConn; fd > 0 {
+		return logwire.NewConn(fd)
+	}
+	if l.d.opts.StateDir == nil {
+		return nil, errors.New("there is no state directory")
+	}
+	return logwire.Dial(l.d.opts.StateDir.Socket())
 }
 
 // reclaim gives a stream back to the process entry that it belongs to.
@@ -104,6 +117,37 @@ func (l *logPlane) reclaim(m *logwire.Message) {
 	}
 	closeAll(m.FDs)
 	l.ask(logwire.Message{Kind: logwire.Close, Stream: m.Stream}, func(*logwire.Message) {})
+}
+
+// settleDeposits gives up what suplog has of processes that are gone, and closes
+// what it has handed back.
+func (l *logPlane) settleDeposits() {
+	needed := map[string]bool{}
+	for _, p := range l.d.listing {
+		if p.m.PID != 0 {
+			needed[p.mark] = true
+		}
+	}
+	for mark, h := range l.held {
+		unix.Close(h.pidfd)
+		if !needed[mark] {
+			l.d.withdraw(h.name)
+		}
+	}
+	l.held = nil
+}
+
+// endedUnwritten are the runs that suplog knows of and that are not among the
+// living, by the name of the process, the latest of each.
+func (l *logPlane) endedUnwritten(living map[string]state.Living) map[string]state.Living {
+	found := map[string]state.Living{}
+	for mark, h := range l.held {
+		name, run, ok := state.ParseMark(mark)
+		if ok && h.pid != 0 && run > living[name].Run && run > found[name].Run {
+			found[name] = state.Living{Mark: mark, Run: run, PID: h.pid}
+		}
+	}
+	return found
 }
 
 // handshake asks suplog what it serves.

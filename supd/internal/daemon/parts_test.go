@@ -151,7 +151,7 @@ func TestPatience(t *testing.T) {
 	if got, want := d.patience(), time.Second+killPatience; got != want {
 		t.Errorf("with one that is left: %v, want %v", got, want)
 	}
-	d.sweeps = 1
+	d.sweeps = map[*sweeping]struct{}{{}: {}}
 	if got, want := d.patience(), 50*time.Second+killPatience; got != want {
 		t.Errorf("with a tree that is being ended: %v, want %v", got, want)
 	}

@@ -44,6 +44,13 @@ func (q *queue[T]) take(ctx context.Context) ([]T, bool) {
 	}
 }
 
+// peek gives what waits, and leaves it.
+func (q *queue[T]) peek() []T {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return append([]T(nil), q.items...)
+}
+
 // size tells how many values wait.
 func (q *queue[T]) size() int {
 	q.mu.Lock()

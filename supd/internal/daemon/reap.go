@@ -110,7 +110,6 @@ func (p *proc) ended(status unix.WaitStatus, turn process.Turn) {
 func (p *proc) endedAs(status unix.WaitStatus, known bool, turn process.Turn) {
 	p.d.timers.clear(p.deadline)
 	p.stdin.close()
-	p.d.withdraw(p.mark)
 	p.end = &ending{status: status, known: known, turn: turn}
 	end := p.end
 	patience := drainPatience
@@ -157,6 +156,12 @@ func (p *proc) startsAgain(end *ending) bool {
 func (p *proc) gone() {
 	end := p.end
 	p.end = nil
+	deposit := depositName(p.mark, p.m.PID)
+	if p.d.opts.StateDir != nil {
+		p.d.withdrawals = append(p.d.withdrawals, deposit)
+	} else {
+		p.d.withdraw(deposit)
+	}
 	if p.listener != nil {
 		p.listener.ended()
 	}
@@ -168,7 +173,7 @@ func (p *proc) gone() {
 	turn.Now, turn.Unix = end.turn.Now, end.turn.Unix
 	stopping, leader, patience := p.m.State == process.Stopping, p.m.PID, p.m.Deadline-turn.Now
 	if stopping && p.cfg.KillAsGroup {
-		p.d.sweep(leader, p.mark, patience)
+		p.d.sweep(leader, p.ticks, p.mark, patience)
 	}
 	if !end.known {
 		p.step(process.Lost{Reason: unknownStatus}, turn)

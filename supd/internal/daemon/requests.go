@@ -41,6 +41,7 @@ func (d *Daemon) Identification() (identifier string) {
 
 // StartProcess starts a process; with wait it answers when it is RUNNING.
 func (d *Daemon) StartProcess(ctx context.Context, group, name string, wait bool) error {
+	_, goesOn := resumed(ctx)
 	var cfg *plan.Process
 	if err := d.queryProcess(ctx, group, name, func(p *proc) error {
 		cfg = p.cfg
@@ -48,16 +49,20 @@ func (d *Daemon) StartProcess(ctx context.Context, group, name string, wait bool
 	}); err != nil {
 		return err
 	}
-	if err := commandFault(cfg); err != nil {
+	if err := commandFault(cfg); err != nil && !goesOn {
 		return err
 	}
-	_, err := call(ctx, d, func(reply func(struct{}, error)) {
+	_, err := waiting(ctx, d, noMemo, func(reply func(struct{}, error)) {
+		done := func(err error) { reply(struct{}{}, err) }
 		p := d.find(group, name)
-		if p == nil {
-			reply(struct{}{}, d.badName())
-			return
+		switch {
+		case p == nil:
+			done(d.badName())
+		case goesOn:
+			d.awaitStarted(p, wait, done)
+		default:
+			d.startProcess(p, wait, done)
 		}
-		d.startProcess(p, wait, func(err error) { reply(struct{}{}, err) })
 	})
 	return err
 }
@@ -99,6 +104,12 @@ func (d *Daemon) startProcess(p *proc, wait bool, done func(error)) {
 		return
 	}
 	p.apply(process.Start{})
+	d.awaitStarted(p, wait, done)
+}
+
+// awaitStarted calls done when a process that was to be started runs, or does
+// not.
+func (d *Daemon) awaitStarted(p *proc, wait bool, done func(error)) {
 	p.await(func() bool {
 		switch {
 		case p.m.SpawnErr != "":
@@ -167,11 +178,12 @@ func (d *Daemon) startMany(ctx context.Context, pick func() ([]*proc, error), wa
 		cfg   *plan.Process
 		fault error
 	}
+	memo, goesOn := resumed(ctx)
 	var todo []candidate
 	if err := d.query(ctx, func() error {
 		procs, err := pick()
 		for _, p := range procs {
-			if !p.m.State.IsRunning() {
+			if memo.waitsFor(p) || !goesOn && !p.m.State.IsRunning() {
 				todo = append(todo, candidate{p: p, cfg: p.cfg})
 			}
 		}
@@ -180,17 +192,23 @@ func (d *Daemon) startMany(ctx context.Context, pick func() ([]*proc, error), wa
 		return nil, err
 	}
 	for i := range todo {
-		todo[i].fault = commandFault(todo[i].cfg)
+		if !goesOn {
+			todo[i].fault = commandFault(todo[i].cfg)
+		}
 	}
-	return call(ctx, d, func(reply func([]rpc.Result, error)) {
-		c := collector{d: d, left: len(todo) + 1, reply: reply}
+	c := collector{d: d, left: len(todo) + 1, before: memo.Came}
+	return waiting(ctx, d, c.memo, func(reply func([]rpc.Result, error)) {
+		c.reply = reply
 		for i, t := range todo {
-			done := func(err error) { c.add(i, t.p, err) }
-			if t.fault != nil {
+			done := c.expect(i, t.p)
+			switch {
+			case t.fault != nil:
 				done(t.fault)
-				continue
+			case goesOn:
+				d.awaitStarted(t.p, wait, done)
+			default:
+				d.startProcess(t.p, wait, done)
 			}
-			d.startProcess(t.p, wait, done)
 		}
 		c.finish()
 	})
@@ -204,6 +222,10 @@ type collector struct {
 	left  int // results to come, and one for who asks for them
 	came  []outcome
 	reply func([]rpc.Result, error)
+	// before are the results that came before the call was broken off, and
+	// pending the processes that are waited for.
+	before  []rpc.Result
+	pending []*proc
 }
 
 // outcome is the result of the at-th process, and when it came.
@@ -216,9 +238,22 @@ type outcome struct {
 // together is how far apart results may come that count as one moment.
 const together = 100 * time.Millisecond
 
-func (c *collector) add(at int, p *proc, err error) {
-	c.came = append(c.came, outcome{at, c.d.now(), result(p, err)})
-	c.finish()
+// expect gives the function that takes the result of the at-th process.
+func (c *collector) expect(at int, p *proc) func(error) {
+	c.pending = append(c.pending, p)
+	return func(err error) {
+		c.pending = slices.DeleteFunc(c.pending, func(q *proc) bool { return q == p })
+		c.came = append(c.came, outcome{at, c.d.now(), result(p, err)})
+		c.finish()
+	}
+}
+
+func (c *collector) memo() waitMemo {
+	m := waitMemo{Came: c.results()}
+	for _, p := range c.pending {
+		m.Pending = append(m.Pending, [2]string{p.group.name(), p.cfg.Name})
+	}
+	return m
 }
 
 func (c *collector) finish() {
@@ -228,7 +263,7 @@ func (c *collector) finish() {
 }
 
 func (c *collector) results() []rpc.Result {
-	all := make([]rpc.Result, 0, len(c.came))
+	all := append(make([]rpc.Result, 0, len(c.before)+len(c.came)), c.before...)
 	for rest := c.came; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].when-rest[0].when < together {
@@ -257,19 +292,24 @@ func result(p *proc, err error) rpc.Result {
 
 // StopProcess stops a process; with wait it answers when it is gone.
 func (d *Daemon) StopProcess(ctx context.Context, group, name string, wait bool) error {
-	_, err := call(ctx, d, func(reply func(struct{}, error)) {
+	_, goesOn := resumed(ctx)
+	_, err := waiting(ctx, d, noMemo, func(reply func(struct{}, error)) {
 		done := func(err error) { reply(struct{}{}, err) }
 		if err := d.shuttingDown(); err != nil {
 			done(err)
 			return
 		}
 		p := d.find(group, name)
-		if p == nil {
+		switch {
+		case p == nil:
 			done(d.badName())
-			return
+		case goesOn:
+			d.awaitStopped(p, done)
+		default:
+			d.stopProcess(p, wait, done)
 		}
-		d.stopProcess(p, wait, done)
 	})
+	d.awaitSaved(ctx)
 	return err
 }
 
@@ -283,6 +323,11 @@ func (d *Daemon) stopProcess(p *proc, wait bool, done func(error)) {
 		done(nil)
 		return
 	}
+	d.awaitStopped(p, done)
+}
+
+// awaitStopped calls done when a process that was to be stopped is gone.
+func (d *Daemon) awaitStopped(p *proc, done func(error)) {
 	report := newTimer(nil)
 	report.f = func() {
 		if p.m.State == process.Stopping {
@@ -316,7 +361,10 @@ func (d *Daemon) StopAll(ctx context.Context, wait bool) ([]rpc.Result, error) {
 }
 
 func (d *Daemon) stopMany(ctx context.Context, pick func() ([]*proc, error), wait bool) ([]rpc.Result, error) {
-	return call(ctx, d, func(reply func([]rpc.Result, error)) {
+	defer d.awaitSaved(ctx)
+	memo, goesOn := resumed(ctx)
+	c := collector{d: d, before: memo.Came}
+	return waiting(ctx, d, c.memo, func(reply func([]rpc.Result, error)) {
 		procs, err := pick()
 		if err != nil {
 			reply(nil, err)
@@ -324,13 +372,17 @@ func (d *Daemon) stopMany(ctx context.Context, pick func() ([]*proc, error), wai
 		}
 		var todo []*proc
 		for _, p := range procs {
-			if p.m.State.IsRunning() {
+			if memo.waitsFor(p) || !goesOn && p.m.State.IsRunning() {
 				todo = append(todo, p)
 			}
 		}
-		c := collector{d: d, left: len(todo) + 1, reply: reply}
+		c.left, c.reply = len(todo)+1, reply
 		for i, p := range todo {
-			d.stopProcess(p, wait, func(err error) { c.add(i, p, err) })
+			if done := c.expect(i, p); goesOn {
+				d.awaitStopped(p, done)
+			} else {
+				d.stopProcess(p, wait, done)
+			}
 		}
 		c.finish()
 	})

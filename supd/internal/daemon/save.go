@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +38,8 @@ func (d *Daemon) flush() {
 		return
 	}
 	d.dirty, d.saving = false, true
-	d.saves.put(d.snapshot())
+	d.saves.put(save{d.snapshot(), d.withdrawals, d.saveWaiters})
+	d.withdrawals, d.saveWaiters = nil, nil
 }
 
 // The saver pauses after a save for at least leastPause, at most mostPause, and
@@ -48,24 +51,71 @@ const (
 	pauseFactor = 20
 )
 
+// awaitSaved waits until what has happened so far is written down, but not long:
+// a disk may be slow. A client that was told of a stop can rely on it then, even
+// if the daemon is killed the next moment.
+func (d *Daemon) awaitSaved(ctx context.Context) {
+	const patience = 50 * time.Millisecond
+	saved := make(chan struct{})
+	if d.ask(ctx, func() {
+		if d.opts.StateDir == nil || !d.dirty && !d.saving {
+			close(saved)
+			return
+		}
+		d.dirty = true
+		d.saveWaiters = append(d.saveWaiters, saved)
+		select {
+		case d.urgent <- struct{}{}:
+		default:
+		}
+	}) != nil {
+		return
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-saved:
+	case <-timer.C:
+	}
+}
+
+// save is a state to be written, the deposits that are not needed any more when
+// it is, and who waits for that.
+type save struct {
+	snapshot    *state.Snapshot
+	withdrawals []string
+	waiters     []chan struct{}
+}
+
 // runSaver writes states until ctx is done and the last one is written.
 func runSaver(ctx context.Context, d *Daemon, done chan<- struct{}) {
 	defer close(done)
 	for {
-		snapshots, ok := d.saves.take(ctx)
+		saves, ok := d.saves.take(ctx)
 		if !ok {
 			return
 		}
 		begun := time.Now()
-		err := d.opts.StateDir.Save(snapshots[len(snapshots)-1])
+		err := d.opts.StateDir.Save(saves[len(saves)-1].snapshot)
 		pause := min(max(pauseFactor*time.Since(begun), leastPause), mostPause)
+		for _, s := range saves {
+			for _, saved := range s.waiters {
+				close(saved)
+			}
+		}
 		select {
 		case <-time.After(pause):
+		case <-d.urgent:
 		case <-ctx.Done():
 		}
 		d.post(func() {
 			d.saving = false
 			d.saveFailed(err)
+			for _, s := range saves {
+				for _, name := range s.withdrawals {
+					d.withdraw(name)
+				}
+			}
 		})
 	}
 }
@@ -78,6 +128,9 @@ func (d *Daemon) snapshot() *state.Snapshot {
 		Supd: os.Getpid(), Runs: int64(d.lastRun), Serial: d.events.hub.Serial(),
 		Suplog: d.logs.pid, SuplogTicks: d.logs.ticks,
 	}}
+	for w := range d.sweeps {
+		s.Sweeps = append(s.Sweeps, state.Sweep{Leader: w.leader, Ticks: w.ticks, Mark: w.mark, UntilMono: d.toMonotonic(w.until)})
+	}
 	for _, g := range d.order {
 		if g.saved == nil {
 			g.saved, _ = json.Marshal(g.cfg)
@@ -130,8 +183,8 @@ func (d *Daemon) toMonotonic(at time.Duration) time.Duration { return at + d.mon
 func (d *Daemon) fromMonotonic(at time.Duration) time.Duration { return at - d.monotonic }
 
 // deposit leaves a descriptor of a process with suplog, so that a supd after
-// us can learn how it ended.
-func (d *Daemon) deposit(mark string, pidfd int) {
+// us can learn of it, and how it ended, whatever was written down.
+func (d *Daemon) deposit(name string, pidfd int) {
 	if pidfd < 0 {
 		return
 	}
@@ -140,24 +193,37 @@ func (d *Daemon) deposit(mark string, pidfd int) {
 		return
 	}
 	crash.Point(crash.BeforeDeposit)
-	d.logs.send(logwire.Message{Kind: logwire.Hold, Text: mark, FDs: []int{pidfd}})
+	d.logs.send(logwire.Message{Kind: logwire.Hold, Text: name, FDs: []int{pidfd}})
 }
 
 // withdraw gives the descriptor up.
-func (d *Daemon) withdraw(mark string) {
-	d.logs.send(logwire.Message{Kind: logwire.Hold, Text: mark})
+func (d *Daemon) withdraw(name string) {
+	d.logs.send(logwire.Message{Kind: logwire.Hold, Text: name})
+}
+
+// depositName is the name of a process's deposit.
+func depositName(mark string, pid int) string { return mark + " " + strconv.Itoa(pid) }
+
+// parseDeposit takes the name of a deposit apart.
+func parseDeposit(name string) (mark string, pid int) {
+	at := strings.LastIndexByte(name, ' ')
+	if at < 0 {
+		return name, 0
+	}
+	pid, _ = strconv.Atoi(name[at+1:])
+	return name[:at], pid
 }
 
 // redeposit gives a new suplog what the one before had in deposit.
 func (d *Daemon) redeposit() {
 	for pid, p := range d.children {
 		if pidfd, err := state.Verify(pid, p.ticks); err == nil {
-			d.deposit(p.mark, pidfd)
+			d.deposit(depositName(p.mark, pid), pidfd)
 		}
 	}
 	for pid, p := range d.adopted {
 		if pidfd, err := state.Verify(pid, p.ticks); err == nil {
-			d.deposit(p.mark, pidfd)
+			d.deposit(depositName(p.mark, pid), pidfd)
 		}
 	}
 }

@@ -203,7 +203,7 @@ func (p *proc) spawned(r spawned) {
 		p.listener.started(r.stdout)
 	}
 	p.run.pid, p.ticks = r.pid, r.ticks
-	p.d.deposit(p.mark, r.pidfd)
+	p.d.deposit(depositName(p.mark, r.pid), r.pidfd)
 	p.apply(process.Spawned{PID: r.pid})
 	d := p.d
 	early := p.early

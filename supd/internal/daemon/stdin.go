@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +24,13 @@ type stdin struct {
 	cancel  context.CancelFunc
 	// failed is called on the loop when the goroutine cannot write.
 	failed *func()
+	writer *stdinWriter
+}
+
+// stdinWriter is the loop's hold on that goroutine.
+type stdinWriter struct {
+	paused func(rest []byte) // called when it pauses, if set
+	resume chan struct{}     // lets it go on
 }
 
 var (
@@ -39,6 +48,7 @@ func (s *stdin) close() {
 	case s.file != nil:
 		s.cancel()
 		s.file.Close()
+		s.writer.pausedNow(nil) // nothing is to be kept
 	case s.fd >= 0:
 		unix.Close(s.fd)
 	}
@@ -83,21 +93,41 @@ func (s *stdin) fallBehind(d *Daemon) {
 	s.queue = newQueue[[]byte]()
 	s.waiting = new(int64)
 	s.failed = new(func())
+	s.writer = &stdinWriter{resume: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	file, queue, waiting, failed := s.file, s.queue, s.waiting, s.failed
+	file, queue, waiting, failed, w := s.file, s.queue, s.waiting, s.failed, s.writer
 	go func() {
 		for {
 			texts, ok := queue.take(ctx)
 			if !ok {
 				return
 			}
-			for _, text := range texts {
-				_, err := file.Write(text)
+			for len(texts) > 0 {
+				n, err := file.Write(texts[0])
+				texts[0] = texts[0][n:]
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					rest := slices.Concat(texts...)
+					d.post(func() {
+						*waiting -= int64(n)
+						w.pausedNow(rest)
+					})
+					select {
+					case <-w.resume:
+						continue
+					case <-ctx.Done():
+						return
+					}
+				}
+				done := n + len(texts[0])
+				texts = texts[1:]
 				d.post(func() {
-					*waiting -= int64(len(text))
+					*waiting -= int64(done)
 					if err != nil && *failed != nil {
 						(*failed)()
+					}
+					if *waiting == 0 {
+						w.pausedNow(nil) // it will not come to it itself
 					}
 				})
 				if ctx.Err() != nil {
@@ -106,4 +136,36 @@ func (s *stdin) fallBehind(d *Daemon) {
 			}
 		}
 	}()
+}
+
+func (w *stdinWriter) pausedNow(rest []byte) {
+	if f := w.paused; f != nil {
+		w.paused = nil
+		f(rest)
+	}
+}
+
+// pause stops the writing, and calls done with what waits to be written. No
+// more may be written until unpause.
+func (s *stdin) pause(done func(rest []byte)) {
+	if s.file == nil || *s.waiting == 0 {
+		done(nil)
+		return
+	}
+	queue := s.queue
+	s.writer.paused = func(rest []byte) { done(slices.Concat(append([][]byte{rest}, queue.peek()...)...)) }
+	_ = s.file.SetWriteDeadline(time.Unix(1, 0))
+}
+
+// unpause goes on with the writing.
+func (s *stdin) unpause() {
+	if s.file == nil {
+		return
+	}
+	s.writer.paused = nil
+	_ = s.file.SetWriteDeadline(time.Time{})
+	select {
+	case s.writer.resume <- struct{}{}:
+	default:
+	}
 }

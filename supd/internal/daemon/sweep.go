@@ -16,23 +16,34 @@ import (
 //
 // It runs in a goroutine of its own, since it reads /proc; a departure of the
 // daemon waits for it.
-func (d *Daemon) sweep(leader int, mark string, patience time.Duration) {
-	d.sweeps++
+func (d *Daemon) sweep(leader int, ticks uint64, mark string, patience time.Duration) {
+	s := &sweeping{leader, ticks, mark, d.now() + patience}
+	d.sweeps[s] = struct{}{}
+	d.dirty = true
 	go func() {
-		sweepRun(leader, mark, patience, d.done)
+		sweepRun(leader, ticks, mark, patience, d.done)
 		d.post(func() {
-			d.sweeps--
+			delete(d.sweeps, s)
+			d.dirty = true
 			d.progress()
 		})
 	}()
 }
 
-func sweepRun(leader int, mark string, patience time.Duration, done <-chan struct{}) {
+// sweeping is a sweep under way.
+type sweeping struct {
+	leader int
+	ticks  uint64
+	mark   string
+	until  time.Duration // from when on it kills
+}
+
+func sweepRun(leader int, ticks uint64, mark string, patience time.Duration, done <-chan struct{}) {
 	const (
 		pause  = 20 * time.Millisecond
 		rounds = 250
 	)
-	if len(state.Kin(leader, mark)) == 0 {
+	if len(state.Kin(leader, ticks, mark)) == 0 {
 		return
 	}
 	// The death of a process that is nobody's child of ours is not announced
@@ -43,13 +54,13 @@ func sweepRun(leader int, mark string, patience time.Duration, done <-chan struc
 		case <-done:
 			return
 		}
-		if len(state.Kin(leader, mark)) == 0 {
+		if len(state.Kin(leader, ticks, mark)) == 0 {
 			return
 		}
 	}
 	clean := 0
 	for range rounds {
-		kin := state.Kin(leader, mark)
+		kin := state.Kin(leader, ticks, mark)
 		if len(kin) == 0 {
 			if clean++; clean == 2 {
 				return

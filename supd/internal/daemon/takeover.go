@@ -69,18 +69,34 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 	for _, cfg := range groups {
 		d.addGroupAs(cfg, byName)
 	}
+	d.logs.lastSeq = saved.Asked
 	d.logs.takeOver(saved.Suplog, saved.SuplogTicks)
+	ended := d.logs.endedUnwritten(living)
 	kept := 0
 	for _, p := range d.listing {
 		s := byName[[2]string{p.group.name(), p.cfg.Name}]
 		if s == nil {
 			continue
 		}
-		l, alive := living[p.apiName()]
-		if p.resume(s, l, alive) {
+		l, seen := living[p.apiName()]
+		if e, ok := ended[p.apiName()]; ok {
+			l, seen = e, true
+		}
+		if p.resume(s, l, seen) {
 			kept++
 		}
 	}
+	for _, w := range saved.Sweeps {
+		d.sweep(w.Leader, w.Ticks, w.Mark, d.fromMonotonic(w.UntilMono)-d.now())
+	}
+	for group, texts := range saved.Stdin {
+		for name, text := range texts {
+			if p := d.find(group, name); p != nil {
+				_ = p.stdin.write(d, text)
+			}
+		}
+	}
+	d.soon(d.logs.settleDeposits)
 	d.dirty = true
 	if len(saved.Pools) > 0 {
 		d.events.restorePools(saved.Pools)
@@ -137,9 +153,9 @@ func (d *Daemon) stateFromMarks(living map[string]state.Living) *state.State {
 }
 
 // resume gives a process entry the state that was saved of it, and reports
-// whether its process runs on. A living process whose start was not written
-// down any more counts for more than what was.
-func (p *proc) resume(s *state.Process, l state.Living, alive bool) bool {
+// whether its process runs on. A process that was seen, and whose start was not
+// written down any more, counts for more than what was; it may have ended.
+func (p *proc) resume(s *state.Process, l state.Living, seen bool) bool {
 	d := p.d
 	p.m = process.Machine{
 		State: process.State(s.State), PID: s.PID, Failures: s.Failures,
@@ -154,9 +170,9 @@ func (p *proc) resume(s *state.Process, l state.Living, alive bool) bool {
 	_, written, _ := state.ParseMark(s.Mark)
 	underWay := p.m.PID == 0 && (p.m.State == process.Starting || p.m.State == process.Stopping)
 	switch {
-	case alive && (l.Run > written || l.Run == written && underWay):
+	case seen && (l.Run > written || l.Run == written && underWay):
 		p.resumeUnwritten(l)
-		return true
+		return l.Ticks != 0
 	case p.m.PID != 0:
 		p.resumeDeadline(s)
 		return p.adopt(s.Listener)
@@ -189,6 +205,9 @@ func (p *proc) resumeUnwritten(l state.Living) {
 	p.m.State, p.m.PID, p.m.Deadline = process.Starting, 0, 0
 	p.m.SpawnErr, p.m.ExitStatus = "", 0
 	p.m.Started = state.StartTime(l.Ticks).Unix()
+	if l.Ticks == 0 {
+		p.m.Started = time.Now().Unix() // it has ended, and nobody knows
+	}
 	p.mark, p.ticks = l.Mark, l.Ticks
 	p.d.lastRun = max(p.d.lastRun, int32(l.Run)) // no number means two runs
 	p.d.soon(func() {
@@ -210,8 +229,8 @@ func (p *proc) adopt(listenerState string) bool {
 		go func() {
 			status, known := unix.WaitStatus(0), false
 			if ok {
-				status, known = state.ExitStatus(held, pid)
-				unix.Close(held)
+				status, known = state.ExitStatus(held.pidfd, pid)
+				unix.Close(held.pidfd)
 			}
 			d.post(func() { p.endedAs(status, known, d.turn()) })
 		}()

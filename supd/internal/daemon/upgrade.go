@@ -31,6 +31,8 @@ const (
 const (
 	checkPatience = 5 * time.Second
 	pausePatience = 3 * time.Second
+	// goOverPatience is how much longer a start under way may take.
+	goOverPatience = 5 * time.Second
 )
 
 // Upgrade begins to replace the daemon. It returns when the new program has
@@ -50,9 +52,6 @@ func (d *Daemon) Generation(ctx context.Context) (g rpc.Generation, err error) {
 }
 
 func (d *Daemon) beginUpgrade(ctx context.Context) error {
-	if d.opts.StateDir == nil {
-		return fmt.Errorf("there is no state directory (statedir=)")
-	}
 	var busy error
 	if err := d.ask(ctx, func() {
 		switch {
@@ -136,38 +135,86 @@ func (d *Daemon) check(ctx context.Context) error {
 	}
 }
 
-// replace waits until no request is being served and nothing is being started,
-// and goes over. If that fails all goes on.
+// replace waits until no request is being served and nothing is half done, and
+// goes over. If that fails all goes on.
 func (d *Daemon) replace() {
 	ctx, cancel := context.WithTimeout(context.Background(), pausePatience)
 	defer cancel()
-	// Who waits for a program to stop or to start is cut off; it may ask anew.
+	d.post(d.suspendWaits)
 	_ = d.opts.Pause(ctx)
-	d.post(d.goOver)
+	d.post(func() { d.goOver(d.now() + pausePatience) })
 }
 
-// goOver takes the last step on the loop, when nothing is half done.
-func (d *Daemon) goOver() {
-	if d.mood != MoodRunning {
-		d.upgrading = false
-		d.opts.Resume()
+// stay goes on as this image, and takes requests again.
+func (d *Daemon) stay() {
+	d.upgrading, d.suspending = false, false
+	d.opts.Resume()
+	d.reap()
+}
+
+// goOver takes the last step on the loop, when nothing is half done, or
+// nothing any more that could not be done by the next image.
+func (d *Daemon) goOver(patience time.Duration) {
+	switch {
+	case d.mood != MoodRunning:
+		d.stay()
+		return
+	case d.now() > patience+goOverPatience:
+		d.log.Print(activity.Error, "cannot upgrade, everything goes on as it is: a program or suplog is being started, and that does not end")
+		d.stay()
+		return
+	case d.inFlight > 0 || len(d.starts) > 0 || d.logs.pid == 0,
+		d.now() < patience && d.halfDone():
+		d.after(time.Millisecond, func() { d.goOver(patience) })
 		return
 	}
-	if d.inFlight > 0 || len(d.starts) > 0 || d.logs.pid == 0 {
-		d.after(time.Millisecond, d.goOver)
-		return
-	}
+	texts := map[string]map[string][]byte{}
 	left := 1
 	paused := func() {
 		if left--; left == 0 {
-			d.lastStep()
+			d.lastStep(texts, patience)
 		}
 	}
 	for _, run := range d.conversations() {
 		left++
 		run.pause(paused)
 	}
+	for _, p := range d.listing {
+		left++
+		p.stdin.pause(func(text []byte) {
+			if len(text) > 0 {
+				group := p.group.name()
+				if texts[group] == nil {
+					texts[group] = map[string][]byte{}
+				}
+				texts[group][p.cfg.Name] = text
+			}
+			paused()
+		})
+	}
+	left++
+	d.logs.pause(paused)
 	paused()
+}
+
+// halfDone tells whether there is something that the next image would not know
+// of: the end of a process that is not told yet, a question to suplog, a message
+// that came in part.
+func (d *Daemon) halfDone() bool {
+	if len(d.early) > 0 || len(d.logs.asked) > 0 || d.logs.sending != nil && d.logs.sending.Load() > 0 {
+		return true
+	}
+	for _, p := range d.listing {
+		if p.end != nil {
+			return true
+		}
+		for _, s := range p.streams() {
+			if len(s.parts)+len(s.captured) > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // conversations are the event listeners that are being read.
@@ -183,17 +230,36 @@ func (d *Daemon) conversations() []*listenerRun {
 
 // lastStep goes over to the new image, when nothing that was read waits to be
 // dealt with.
-func (d *Daemon) lastStep() {
+func (d *Daemon) lastStep(stdin map[string]map[string][]byte, patience time.Duration) {
+	if d.now() < patience && d.halfDone() {
+		// Something came in the meantime.
+		d.unpause()
+		d.after(time.Millisecond, func() { d.goOver(patience) })
+		return
+	}
 	d.log.Print(activity.Info, "upgrading in place")
 	snapshot := d.snapshot()
 	snapshot.Pools = d.events.savePools()
-	err := d.opts.Replace(snapshot)
+	snapshot.Asked = d.logs.lastSeq
+	snapshot.Stdin = stdin
+	suplog := 0
+	if d.logs.conn != nil && d.logs.sending.Load() == 0 {
+		suplog = d.logs.conn.FD()
+	}
+	err := d.opts.Replace(snapshot, suplog)
 	// Still here: it could not be done.
-	d.upgrading = false
 	d.log.Print(activity.Error, "cannot upgrade, everything goes on as it is: "+err.Error())
+	d.unpause()
+	d.stay()
+}
+
+// unpause goes on with what was paused.
+func (d *Daemon) unpause() {
 	for _, run := range d.conversations() {
 		run.unpause()
 	}
-	d.opts.Resume()
-	d.reap()
+	for _, p := range d.listing {
+		p.stdin.unpause()
+	}
+	d.logs.unpause()
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"sup/supd/internal/suspend"
 )
 
 const readSize = 8 << 10
@@ -52,7 +54,9 @@ func (c *conn) serve() {
 			return
 		}
 		if !c.answerCall(&h) || !c.idle() {
-			c.linger()
+			if !c.held {
+				c.linger()
+			}
 			c.Close()
 			return
 		}
@@ -198,7 +202,14 @@ func (c *conn) answerCall(h *callHead) bool {
 	}
 	a := s.newAnswer()
 	defer a.free()
-	status := s.answer(c.ep, l.buf[h.size:size], a)
+	ctx := s.callCtx
+	if c.memo != nil {
+		ctx, c.memo = suspend.With(s.ctx, c.memo), nil
+	}
+	status, memo := s.answer(ctx, c.ep, l.buf[h.size:size], a)
+	if memo != nil && c.hold(l.buf[:size], memo) {
+		return false
+	}
 	if rest := l.buf[size:]; len(rest) == 0 {
 		l.release()
 	} else {

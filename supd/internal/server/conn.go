@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -38,6 +39,10 @@ type conn struct {
 	// writeBy is the deadline that is set for writing.
 	writeBy time.Time
 	calls   callLoop
+	// memo is that of a call that was broken off, until it is made again; held
+	// is set when the connection goes on elsewhere.
+	memo json.RawMessage
+	held bool
 }
 
 func newConn(ep *endpoint, nc net.Conn) *conn {
@@ -82,7 +87,9 @@ func (c *conn) Close() error {
 	var err error
 	c.once.Do(func() {
 		c.state.Store(gone)
-		c.discard()
+		if !c.held {
+			c.discard()
+		}
 		err = c.Conn.Close()
 		c.ep.mu.Lock()
 		delete(c.ep.open, c)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -15,6 +16,7 @@ import (
 	"sup/lib/config"
 	"sup/lib/plan"
 	"sup/lib/rpc"
+	"sup/supd/internal/suspend"
 )
 
 // method is one row of the table of methods, from which calls are served and
@@ -157,22 +159,27 @@ type argument struct {
 var errTooLarge = rpc.NewFault(rpc.Failed, "the answer is too large; ask for less at once")
 
 // answer serves the request in body and returns the HTTP status: 200, with the
-// response in a, or 400 if the body is no request.
-func (s *Server) answer(ep *endpoint, body []byte, a *answer) int {
+// response in a, or 400 if the body is no request. A memo says that the call was
+// broken off, and what it needs to go on; the response tells of that as well.
+func (s *Server) answer(ctx context.Context, ep *endpoint, body []byte, a *answer) (status int, memo json.RawMessage) {
 	req, err := rpc.ParseCall(body)
 	if err != nil {
 		s.log.Log("DEBG", fmt.Sprintf("request to %s: %v", Address(ep.conf), err))
-		return http.StatusBadRequest
+		return http.StatusBadRequest, nil
 	}
 	a.enc.BeginResponse()
-	c := call{ctx: s.ctx, srv: s, params: req.Params, out: a}
+	c := call{ctx: ctx, srv: s, params: req.Params, out: a}
 	if err := c.dispatch(req.Method); err != nil {
 		a.clear(headRoom)
 		a.enc.FaultResponse(faultOf(err))
-		return http.StatusOK
+		var suspended *suspend.Error
+		if errors.As(err, &suspended) {
+			memo = suspended.Memo
+		}
+		return http.StatusOK, memo
 	}
 	a.enc.EndResponse()
-	return http.StatusOK
+	return http.StatusOK, nil
 }
 
 // faultOf makes the fault that a client sees of an error.

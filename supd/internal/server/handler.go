@@ -106,7 +106,7 @@ func (ep *endpoint) serveCall(w http.ResponseWriter, r *http.Request) {
 	}
 	a := s.newAnswer()
 	defer a.free()
-	if status := s.answer(ep, body, a); status != http.StatusOK {
+	if status, _ := s.answer(s.ctx, ep, body, a); status != http.StatusOK {
 		fail(w, status)
 		return
 	}
@@ -188,7 +188,7 @@ func (ep *endpoint) stream(w http.ResponseWriter, r *http.Request, path, group, 
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	stop := context.AfterFunc(ep.srv.ctx, cancel)
+	stop := context.AfterFunc(ep.srv.streaming, cancel)
 	defer stop()
 	send := func(p []byte) error {
 		if _, err := w.Write(p); err != nil {

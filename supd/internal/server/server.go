@@ -42,6 +42,7 @@ import (
 	"time"
 
 	"sup/lib/plan"
+	"sup/supd/internal/suspend"
 )
 
 // Limits of a connection.
@@ -102,6 +103,15 @@ type Server struct {
 	accepting sync.WaitGroup
 	conns     sync.WaitGroup
 	draining  atomic.Bool
+
+	// callCtx is ctx for calls that may be broken off.
+	callCtx context.Context
+	// streaming ends when streams are to end.
+	streaming     context.Context
+	stopStreaming context.CancelFunc
+
+	heldMu sync.Mutex
+	held   []HeldCall
 }
 
 // endpoint is one server of the plan.
@@ -136,6 +146,8 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces)}
 	s.memory.left.Store(memoryBudget)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.streaming, s.stopStreaming = context.WithCancel(s.ctx)
+	s.callCtx = suspend.With(s.ctx, nil)
 	inherited := maps.Clone(opts.Inherited)
 	for _, conf := range servers {
 		address := Address(conf)
@@ -205,10 +217,12 @@ func (s *Server) Files() (map[string]*os.File, error) {
 
 // Pause stops accepting connections, which wait in the sockets then, and
 // returns when no request is being served or waits to be read. Idle connections
-// are closed. If ctx ends first, its error is returned.
+// are closed, streams end, and calls that wait for a process, and that the
+// backend breaks off, are held. If ctx ends first, its error is returned.
 func (s *Server) Pause(ctx context.Context) error {
 	s.stopAccepting()
 	s.draining.Store(true)
+	s.stopStreaming()
 	for _, ep := range s.endpoints {
 		ep.http.SetKeepAlivesEnabled(false)
 	}
@@ -242,11 +256,13 @@ func (s *Server) closeIdle(which func(*conn) bool) {
 // Resume undoes Pause.
 func (s *Server) Resume() {
 	s.draining.Store(false)
+	s.streaming, s.stopStreaming = context.WithCancel(s.ctx)
 	for _, ep := range s.endpoints {
 		ep.http.SetKeepAlivesEnabled(true)
 		ep.listener.SetDeadline(time.Time{})
 	}
 	s.accept()
+	s.Continue(s.takeHeld())
 }
 
 func (s *Server) stopAccepting() {

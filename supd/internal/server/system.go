@@ -102,7 +102,8 @@ func (c *call) inner(entry rpc.Value) error {
 	if ok && params.Kind != rpc.Array {
 		return rpc.NewFault(rpc.IncorrectParameters, "")
 	}
-	in := call{ctx: c.ctx, srv: c.srv, params: params.Items, out: c.out, multi: true}
+	// What one of many calls has waited for could not be told from the rest.
+	in := call{ctx: c.srv.ctx, srv: c.srv, params: params.Items, out: c.out, multi: true}
 	return in.dispatch(name.Text())
 }
 

@@ -182,10 +182,15 @@ func (s *search) look(pid int) bool {
 }
 
 // Kin are the processes that a run has left behind: those that carry its mark,
-// and those in the group that its leader led. Zombies do not count.
-func Kin(leader int, mark string) []int {
+// and those in the group that its leader led. Zombies do not count. The leader,
+// of which ticks tells when it was started, is gone: whoever has its pid
+// otherwise leads a group that is none of ours.
+func Kin(leader int, ticks uint64, mark string) []int {
 	var kin []int
 	var r reader
+	if st, err := r.status(leader); err == nil && st.ticks != ticks {
+		leader = -1
+	}
 	want := []byte(MarkVar + "=" + mark)
 	for _, pid := range processes() {
 		if pid == os.Getpid() {

@@ -49,9 +49,25 @@ type Head struct {
 	Runs int64 `json:"runs"`
 	// Serial is the serial number of the next event.
 	Serial int64 `json:"serial"`
-	// Pools are the event pools with what waits in them. They are there only
-	// in an upgrade in place.
+	// Sweeps are for what stopped programs have left behind.
+	Sweeps []Sweep `json:"sweeps,omitempty"`
+	// Asked is the number of the last question to suplog. It and all that
+	// follows is there only in an upgrade in place.
+	Asked uint32 `json:"asked,omitempty"`
+	// Stdin is what waits to be read by processes, by group and name.
+	Stdin map[string]map[string][]byte `json:"stdin,omitempty"`
+	// Pools are the event pools with what waits in them.
 	Pools json.RawMessage `json:"pools,omitempty"`
+}
+
+// Sweep is the end of what a killasgroup program has left when it stopped.
+type Sweep struct {
+	// Leader was its pid, Ticks its start time, Mark its value of SUPD_RUN.
+	Leader int    `json:"leader"`
+	Ticks  uint64 `json:"ticks"`
+	Mark   string `json:"mark"`
+	// UntilMono is when what is left is killed, on the monotonic clock.
+	UntilMono time.Duration `json:"until_mono"`
 }
 
 // State is the whole of it, as it is read.
