@@ -137,13 +137,13 @@ func (l *logPlane) settleDeposits() {
 	l.held = nil
 }
 
-// endedUnwritten are the runs that suplog knows of and that are not among the
-// living, by the name of the process, the latest of each.
-func (l *logPlane) endedUnwritten(living map[string]state.Living) map[string]state.Living {
+// heldRuns are the runs that suplog knows of, by the name of the process, the
+// latest of each. Whether they go on is not told.
+func (l *logPlane) heldRuns() map[string]state.Living {
 	found := map[string]state.Living{}
 	for mark, h := range l.held {
 		name, run, ok := state.ParseMark(mark)
-		if ok && h.pid != 0 && run > living[name].Run && run > found[name].Run {
+		if ok && h.pid != 0 && run > found[name].Run {
 			found[name] = state.Living{Mark: mark, Run: run, PID: h.pid}
 		}
 	}

@@ -87,6 +87,44 @@ type save struct {
 	waiters     []chan struct{}
 }
 
+// noter gives the function by which the spawner puts the start of a run on
+// record. It waits for that, but not for a disk that hangs.
+func (d *Daemon) noter(process string, run int32) func(pid int) {
+	const patience = 20 * time.Millisecond
+	if d.opts.StateDir == nil {
+		return func(int) {}
+	}
+	return func(pid int) {
+		noted := make(chan struct{})
+		select {
+		case d.notes <- func() {
+			_ = d.opts.StateDir.Note(process, int64(run), pid)
+			close(noted)
+		}:
+		default:
+			return
+		}
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case <-noted:
+		case <-timer.C:
+		}
+	}
+}
+
+// runNoter puts starts on record until ctx is done.
+func runNoter(ctx context.Context, d *Daemon) {
+	for {
+		select {
+		case note := <-d.notes:
+			note()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // runSaver writes states until ctx is done and the last one is written.
 func runSaver(ctx context.Context, d *Daemon, done chan<- struct{}) {
 	defer close(done)

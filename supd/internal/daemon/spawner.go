@@ -51,6 +51,7 @@ type programJob struct {
 	out, err  int // read ends of the pipes; err is -1 with redirect_stderr
 	listener  bool
 	stdin     func() (int, error) // nil for a pipe
+	note      func(pid int)       // puts the start on record
 	done      func(spawned)       // on the loop
 }
 
@@ -180,7 +181,7 @@ func (d *Daemon) submit(p *proc) {
 	if !p.begun {
 		p.begin()
 	}
-	job.mark = p.mark
+	job.mark, job.note = p.mark, d.noter(p.apiName(), p.run.number)
 	d.inFlight++
 	job.done = func(r spawned) {
 		d.inFlight--
@@ -362,6 +363,7 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 	if r.err != nil {
 		return r
 	}
+	j.note(r.pid)
 	r.ticks, _, _ = state.Ticks(r.pid)
 	if fd, err := unix.PidfdOpen(r.pid, unix.PIDFD_NONBLOCK); err == nil {
 		r.pidfd = fd

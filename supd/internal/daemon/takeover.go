@@ -71,7 +71,7 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 	}
 	d.logs.lastSeq = saved.Asked
 	d.logs.takeOver(saved.Suplog, saved.SuplogTicks)
-	ended := d.logs.endedUnwritten(living)
+	ended := d.endedUnwritten(living)
 	kept := 0
 	for _, p := range d.listing {
 		s := byName[[2]string{p.group.name(), p.cfg.Name}]
@@ -108,6 +108,26 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 	}
 	d.kept = kept
 	return true
+}
+
+// endedUnwritten are runs that suplog knows of, or that are on record, and that
+// are not among the living, by the name of the process, the latest of each.
+func (d *Daemon) endedUnwritten(living map[string]state.Living) map[string]state.Living {
+	found := d.logs.heldRuns()
+	if d.opts.StateDir != nil && !d.opts.Upgraded {
+		for _, p := range d.listing {
+			name := p.apiName()
+			if s, ok := d.opts.StateDir.LatestRun(name); ok && s.Run > found[name].Run {
+				found[name] = state.Living{Mark: state.Mark(d.instance, name, s.Run), Run: s.Run, PID: s.PID}
+			}
+		}
+	}
+	for name, l := range living {
+		if l.Run >= found[name].Run {
+			delete(found, name)
+		}
+	}
+	return found
 }
 
 // groupsOf are the groups of a saved state.

@@ -172,7 +172,8 @@ type Dir struct {
 	path      string
 	lock      *os.File
 	abandoned bool
-	text      []byte // what Save wrote last, to be written over
+	text      []byte     // what Save wrote last, to be written over
+	onRecord  []recorded // of the daemon before
 }
 
 // LockedError says that another daemon uses the directory.
@@ -212,6 +213,9 @@ func Open(path string) (*Dir, error) {
 		return nil, fmt.Errorf("cannot lock the state directory %s: %w", path, err)
 	}
 	d := &Dir{path: path, lock: lock, abandoned: lockOwner(lock) > 0}
+	if d.abandoned {
+		d.readRecords()
+	}
 	d.sign()
 	return d, nil
 }
@@ -244,14 +248,11 @@ func Inherit(path string, fd int) *Dir {
 
 // sign notes who has the lock, for those who find it taken.
 func (d *Dir) sign() {
-	text := strconv.Itoa(os.Getpid()) + "\n"
-	if _, err := d.lock.WriteAt([]byte(text), 0); err == nil {
-		_ = d.lock.Truncate(int64(len(text)))
-	}
+	_, _ = d.lock.WriteAt(fmt.Appendf(nil, "%-*d\n", ownerSize-1, os.Getpid()), 0)
 }
 
 func lockOwner(lock *os.File) int {
-	var text [32]byte
+	var text [ownerSize]byte
 	n, _ := lock.ReadAt(text[:], 0)
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(text[:n])))
 	return pid
