@@ -354,14 +354,20 @@ func TestCrashPoints(t *testing.T) {
 			// Changes in a burst are saved once, so there need not be a third time.
 			rare := time == ":3" && strings.HasSuffix(point, "-save")
 			if point != crash.BeforeExec && !rare {
-				t.Run("start/"+point+time, func(t *testing.T) { crashAtStart(t, supd, point+time) })
+				t.Run("start/"+point+time, func(t *testing.T) {
+					t.Parallel()
+					crashAtStart(t, supd, point+time)
+				})
 			}
 		}
 		for _, time := range []string{":1", ":2"} {
 			if point == crash.BeforeExec && time == ":2" {
 				continue // the image after the first counts anew
 			}
-			t.Run("later/"+point+time, func(t *testing.T) { crashLater(t, supd, point+time) })
+			t.Run("later/"+point+time, func(t *testing.T) {
+				t.Parallel()
+				crashLater(t, supd, point+time)
+			})
 		}
 	}
 }
