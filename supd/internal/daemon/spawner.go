@@ -357,6 +357,7 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 		c.Files = []int{theirs[0], theirs[1], theirs[1]}
 	}
 
+	j.note(0)
 	crash.Point(crash.BeforeFork)
 	r.pid, r.err = s.Start(c)
 	crash.Point(crash.AfterFork)

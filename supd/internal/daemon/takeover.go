@@ -222,6 +222,13 @@ func (p *proc) resumeDeadline(s *state.Process) {
 // resumeUnwritten goes on with a process that was made when nobody could write
 // it down any more: its entry hears of it as it would have from the spawner.
 func (p *proc) resumeUnwritten(l state.Living) {
+	if l.PID == 0 {
+		// Whether it came to be nobody knows. It counts as a start.
+		p.m.State, p.m.PID, p.m.Deadline = process.Starting, 0, 0
+		p.d.lastRun = max(p.d.lastRun, int32(l.Run))
+		p.d.soon(func() { p.apply(process.SpawnFailed{Reason: unknownStatus}) })
+		return
+	}
 	p.m.State, p.m.PID, p.m.Deadline = process.Starting, 0, 0
 	p.m.SpawnErr, p.m.ExitStatus = "", 0
 	p.m.Started = state.StartTime(l.Ticks).Unix()

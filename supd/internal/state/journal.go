@@ -6,9 +6,10 @@ import (
 )
 
 // The lock file also has a ring of records, one for each of the latest runs:
-// that a program was started is on record at once, while the state follows a
-// moment later. A program that has ended by the time somebody looks for its
-// mark would else be started again by the daemon after one that was killed.
+// that a program is about to be started, and that it was, is on record at once,
+// while the state follows a moment later. A program that has ended by the time
+// somebody looks for its mark would else be started again, and not counted, by
+// the daemon after one that was killed.
 
 const (
 	ownerSize   = 32 // of the line about who has the lock
@@ -19,10 +20,10 @@ const (
 // Started is a run on record.
 type Started struct {
 	Run int64
-	PID int
+	PID int // 0 if it was about to be started
 }
 
-// Note puts a run of a process on record. It may be called by one goroutine
+// Note puts a run of a process on record, with pid 0 before there is one. It may be called by one goroutine
 // beside all else.
 func (d *Dir) Note(process string, run int64, pid int) error {
 	var record [recordSize]byte
@@ -55,7 +56,7 @@ func (d *Dir) readRecords() {
 	n, _ := d.lock.ReadAt(text, ownerSize)
 	for text = text[:n]; len(text) >= recordSize; text = text[recordSize:] {
 		run, pid := int64(binary.LittleEndian.Uint64(text)), int(binary.LittleEndian.Uint64(text[8:]))
-		if run > 0 && pid > 0 {
+		if run > 0 && pid >= 0 {
 			d.onRecord = append(d.onRecord, recorded{Started{run, pid}, binary.LittleEndian.Uint64(text[16:])})
 		}
 	}

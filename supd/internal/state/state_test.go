@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -130,4 +131,50 @@ func FuzzParse(f *testing.F) {
 			t.Error("both a state and an error")
 		}
 	})
+}
+
+// What a daemon has put on record is there for the one after it, and for no
+// other process than the one it is about.
+func TestRecords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	dir, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for run := range int64(recordCount + 10) {
+		if err := dir.Note("often", run+1, 100+int(run)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := int64(recordCount + 10)
+	if err := dir.Note("once", last+1, 7); err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.Note("about to", last+2, 0); err != nil {
+		t.Fatal(err)
+	}
+	dir.Close()
+	again, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	tests := []struct {
+		process string
+		want    Started
+		known   bool
+	}{
+		{"often", Started{last, 100 + int(last) - 1}, true},
+		{"once", Started{last + 1, 7}, true},
+		{"about to", Started{last + 2, 0}, true},
+		{"never", Started{}, false},
+	}
+	for _, test := range tests {
+		if got, known := again.LatestRun(test.process); got != test.want || known != test.known {
+			t.Errorf("%s: %v, %v", test.process, got, known)
+		}
+	}
+	if _, err := Open(path); !strings.Contains(fmt.Sprint(err), fmt.Sprintf("pid %d", os.Getpid())) {
+		t.Errorf("the owner is not told: %v", err)
+	}
 }
