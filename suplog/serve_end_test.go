@@ -77,6 +77,33 @@ func TestStopDuringAnOutage(t *testing.T) {
 	}
 }
 
+// A file that somebody else cuts short is written on, and nothing is told.
+func TestTruncationIsNoOutage(t *testing.T) {
+	d := newDaemon(t)
+	d.start()
+	a := d.stream(logwire.Settings{Path: d.log("a.log")})
+	b := d.stream(logwire.Settings{Path: d.log("a.log")})
+	for range 5 {
+		for _, s := range []*testStream{a, b} {
+			s.write(t, "some line\n")
+			d.drain(s)
+		}
+		if err := os.Truncate(d.log("a.log"), 0); err != nil {
+			t.Fatal(err)
+		}
+		a.write(t, "line\n")
+		d.drain(a)
+		sameLog(t, "a.log", read(t, d.log("a.log")), "line\n")
+	}
+	select {
+	case m := <-d.others:
+		if m.Kind == logwire.Error {
+			t.Errorf("told %q", m.Text)
+		}
+	default:
+	}
+}
+
 // A FIFO that nobody reads does not keep a stream from being closed.
 func TestStopWithASlowLog(t *testing.T) {
 	d := newDaemon(t)

@@ -168,6 +168,9 @@ func (s *sink) splice(pipe, max int, now time.Time) (int, verdict) {
 		return 0, down
 	}
 	defer s.mu.Unlock()
+	if s.copying.Load() {
+		return 0, moved // as it has just turned out; the next turn knows
+	}
 	n, err := s.file.Splice(pipe, max)
 	v := s.judge(n, err, now)
 	if v == moved && n > 0 {

@@ -176,20 +176,24 @@ func TestLogger(t *testing.T) {
 	beside := d.stream(logwire.Settings{Path: d.log("beside.log"), More: more(lossless(d.log("copy.log"))), OnFull: logwire.Block})
 	ws := d.load([]*testStream{only, beside}, *loadLines)
 	const kills = 6
+	logger, killed := 0, 0
 	for i := range int64(kills) {
 		ws.at(i+1, kills+1)
-		until(t, "there is no logger", func() bool { return loggerOf(d.log("only.log")) > 0 })
+		until(t, "there is no logger", func() bool {
+			logger = loggerOf(d.log("only.log"))
+			return logger > 0 && logger != killed
+		})
 		switch i {
 		case 1, 4:
 			// The logger that is there stays.
-			before := loggerOf(d.log("only.log"))
 			d.kill()
 			d.start()
-			if now := loggerOf(d.log("only.log")); before == 0 || now != before {
-				t.Errorf("logger %d was followed by %d", before, now)
+			if now := loggerOf(d.log("only.log")); now != logger {
+				t.Errorf("logger %d was followed by %d", logger, now)
 			}
 		default:
-			_ = unix.Kill(loggerOf(d.log("only.log")), unix.SIGKILL)
+			killed = logger
+			_ = unix.Kill(killed, unix.SIGKILL)
 		}
 	}
 	ws.finish(t)
