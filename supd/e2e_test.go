@@ -19,7 +19,16 @@ import (
 	"sup/lib/suptest"
 )
 
-func TestMain(m *testing.M) { suptest.Main(m) }
+func TestMain(m *testing.M) {
+	if what := os.Getenv(asPrinter); what != "" {
+		printLines(what, os.Args[1])
+	}
+	if what := os.Getenv(asLimit); what != "" {
+		n, _ := strconv.Atoi(os.Args[1])
+		limit(what, n)
+	}
+	suptest.Main(m)
+}
 
 func TestScripts(t *testing.T) {
 	suptest.RunScripts(t, "testdata/script", "supd", "supctl", "supconf")

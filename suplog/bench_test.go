@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sup/lib/logwire"
 	"sup/lib/suptest"
 )
 
@@ -22,6 +24,68 @@ type contender struct {
 	name    string
 	command []string
 	toFile  bool // standard output is the file
+}
+
+// limit is the least that can rotate: it reads and writes, and looks at
+// nothing.
+func limit(size string) {
+	most, err := strconv.Atoi(size)
+	if err != nil {
+		panic(err)
+	}
+	buf, out, there := make([]byte, 64<<10), -1, 0
+	for file := 0; ; {
+		if out < 0 {
+			name := fmt.Sprint("out.", file)
+			if out, err = unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o600); err != nil {
+				panic(err)
+			}
+			there, file = 0, file+1
+		}
+		n, err := unix.Read(0, buf)
+		if n == 0 && err == nil {
+			os.Exit(0)
+		}
+		if err == nil {
+			_, err = unix.Write(out, buf[:n])
+		}
+		if err != nil && err != unix.EINTR {
+			panic(err)
+		}
+		if there += max(n, 0); there >= most {
+			unix.Close(out)
+			out = -1
+		}
+	}
+}
+
+// BenchmarkMemory1000 is what suplog needs for a thousand streams that have
+// been written to.
+func BenchmarkMemory1000(b *testing.B) {
+	var used []float64
+	for b.Loop() {
+		d := newDaemon(b)
+		d.start()
+		for i := range 1000 {
+			s := d.stream(logwire.Settings{Path: d.log(strconv.Itoa(i))})
+			s.write(b, "a line\n")
+			d.drain(s)
+		}
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", d.cmd.Process.Pid))
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(text), "\nPss:")
+		var kilobytes float64
+		if _, err := fmt.Sscan(rest, &kilobytes); err != nil {
+			b.Fatal(err)
+		}
+		used = append(used, kilobytes/1024)
+		d.cleanup()
+		d.streams = nil
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(used), "MB")
 }
 
 // BenchmarkFilter is a stream through suplog and through those of its kind that
@@ -46,6 +110,8 @@ func contenders(suplog string, rotate bool) []contender {
 			{"suplog", []string{suplog, "--maxbytes", "50MB", "--backups", "10", "out"}, false},
 			{"svlogd", []string{"svlogd", "rotating"}, false},
 			{"s6-log", []string{"s6-log", "-b", "n10", "s50000000", "./out"}, false},
+			{"multilog", []string{"multilog", "n10", "s16777215", "./out"}, false},
+			{"limit", []string{os.Args[0], "50000000"}, false},
 		}
 	} else {
 		all = []contender{
@@ -108,6 +174,9 @@ func pump(b *testing.B, f contender, size, total int) (wall, cpu time.Duration) 
 	stdin := os.NewFile(uintptr(pipe[0]), "stdin")
 	cmd := exec.Command(f.command[0], f.command[1:]...)
 	cmd.Dir, cmd.Stdin, cmd.Stderr = dir, stdin, os.Stderr
+	if f.name == "limit" {
+		cmd.Env = append(os.Environ(), asLimit+"=1")
+	}
 	if f.toFile {
 		out, err := os.Create(filepath.Join(dir, "out"))
 		if err != nil {
