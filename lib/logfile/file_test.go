@@ -203,6 +203,42 @@ func TestRotationByTime(t *testing.T) {
 	wantFiles(t, dir, map[string]string{"l": "e\n", "l.1": "c\nd\n", "l.2": "a\nbb\n"})
 }
 
+func TestRotationByHour(t *testing.T) {
+	dir := t.TempDir()
+	f := open0(t, filepath.Join(dir, "l"), Options{Backups: 3, Every: Hourly})
+	now := time.Date(2026, 1, 31, 22, 59, 59, 0, time.Local)
+	f.Now = func() time.Time { return now }
+	f.startPeriod()
+	write(t, f, "a\n")
+	now = now.Add(time.Second)
+	write(t, f, "b\n")
+	now = now.Add(59 * time.Minute)
+	write(t, f, "c\n")
+	now = now.Add(time.Minute)
+	write(t, f, "d\n")
+	wantFiles(t, dir, map[string]string{"l": "d\n", "l.1": "b\nc\n", "l.2": "a\n"})
+}
+
+// Backups that are too old are removed by the next rotation; their age is in
+// their names.
+func TestMaxAge(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "l-2020-01-01T00-00-00.000.log")
+	if err := os.WriteFile(old, []byte("old\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := open0(t, filepath.Join(dir, "l.log"), Options{MaxBytes: 2, Backups: 5, MaxAgeDays: 7})
+	write(t, f, "a\nb\n")
+	for deadline := time.Now().Add(10 * time.Second); exists(old); {
+		if time.Now().After(deadline) {
+			t.Fatal("the old backup is still there")
+		}
+	}
+	if got := Backups(f.Path()); len(got) != 2 {
+		t.Errorf("backups are %q", got)
+	}
+}
+
 func TestFailedRotationGoesOnWriting(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "l.1", "full"), 0o755); err != nil {

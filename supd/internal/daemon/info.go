@@ -70,7 +70,7 @@ func (p *proc) info(wall time.Time, now time.Duration) rpc.ProcessInfo {
 func (p *proc) describe(now time.Duration) string {
 	switch p.m.State {
 	case process.Running:
-		return "pid " + strconv.Itoa(p.m.PID) + ", uptime " + uptime(now-p.m.StartedAt)
+		return "pid " + strconv.Itoa(p.m.PID) + ", uptime " + uptime(now-p.m.StartedAt) + p.outages()
 	case process.Backoff, process.Fatal:
 		if p.m.SpawnErr != "" {
 			return p.m.SpawnErr
@@ -86,6 +86,18 @@ func (p *proc) describe(now time.Duration) string {
 		return time.Unix(p.m.Ended, 0).Format("Jan 02 03:04 PM")
 	}
 	return ""
+}
+
+// outages says which logs of a process cannot be written, for the end of a line;
+// mostly it is "".
+func (p *proc) outages() string {
+	text := ""
+	for _, s := range p.streams() {
+		if s.outage != "" {
+			text += ", " + s.outage
+		}
+	}
+	return text
 }
 
 // uptime writes a duration as H:MM:SS, after whole days if there are any.

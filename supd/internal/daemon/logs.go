@@ -312,6 +312,9 @@ func (l *logPlane) ended(status unix.WaitStatus) {
 // over starts the log process again, unless it was to end.
 func (l *logPlane) over(how string) {
 	l.pid = 0
+	for _, s := range l.streams {
+		s.outage = "" // the next one will tell
+	}
 	if l.ending {
 		close(l.gone)
 		return

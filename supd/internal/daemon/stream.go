@@ -39,6 +39,9 @@ type stream struct {
 	kept     []int // what suplog wants kept with the stream
 	looks    int   // how often somebody else still had the pipe, see rest
 
+	// outage says why the log cannot be written at present, "" if it can.
+	outage string
+
 	// eventsEnabled tells whether output makes events; settings.Events is also
 	// set for the sake of the activity log.
 	eventsEnabled bool
@@ -313,7 +316,7 @@ func (s *stream) renumber() {
 	l.lastID++
 	s.id = l.lastID
 	l.streams[s.id] = s
-	s.state, s.failure = streamUnopened, nil
+	s.state, s.failure, s.outage = streamUnopened, nil, ""
 }
 
 func (s *stream) release() {
@@ -351,11 +354,13 @@ func (s *stream) trouble(m *logwire.Message) {
 	log := s.p.d.log
 	switch m.Condition {
 	case logwire.Outage:
+		s.outage = m.Text
 		log.Print(activity.Error, s.settings.Name+": "+m.Text)
 	case logwire.Dropped:
 		// Whoever adds these up is not to count them twice.
 		log.Record(activity.Error, s.settings.Name+": dropped "+strconv.FormatUint(m.N, 10)+" bytes ("+errnoName(m.Errno)+")")
 	case logwire.Healed:
+		s.outage = ""
 		log.Print(activity.Info, s.settings.Name+": the log is written again")
 	default:
 		log.Print(activity.Warn, s.settings.Name+": "+m.Text)
