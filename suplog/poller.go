@@ -241,6 +241,11 @@ func (a *attended) attend(next action) {
 	for {
 		switch next.do {
 		case doPause:
+			if a.c.flood {
+				// A pipe that is watched costs its writer something with
+				// each write, whether anybody waits or not.
+				a.unwatch()
+			}
 			a.wait(forTime, next.d)
 		case doWait:
 			if a.park(next.what) {
@@ -305,7 +310,13 @@ func (a *attended) release() {
 	a.p.mu.Lock()
 	delete(a.p.watched, int32(a.pipe))
 	a.p.mu.Unlock()
+	a.unwatch()
+}
+
+// unwatch stops watching the pipe, until it is armed again.
+func (a *attended) unwatch() {
 	if a.armed != unwatched {
+		a.armed = unwatched
 		_ = unix.EpollCtl(a.p.fd, unix.EPOLL_CTL_DEL, a.pipe, nil)
 	}
 }
