@@ -55,7 +55,8 @@ check: ## what must hold before a change lands
 bench: build ## the project's own measurements
 	@set -e; for m in $(MODULES); do (cd $$m && $(GO) test -run '^$$' -bench . ./...); done
 
-install: build ## install tools, manual pages and systemd files below DESTDIR/PREFIX; Supervisor's names as links
+# Root may have no Go in its path, and what "make" has built is there.
+install: $(if $(shell command -v $(GO)),build) ## install tools, manual pages and systemd files below DESTDIR/PREFIX; Supervisor's names as links
 	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man8 $(UNITDIR) $(TMPFILESDIR)
 	install -m 755 $(addprefix bin/,$(TOOLS)) $(BINDIR)
 	ln -sf supd $(BINDIR)/supervisord

@@ -33,15 +33,16 @@ func helpVerb(std cli.Streams, name string) int {
 var optionHelp = map[string]string{
 	"client":        "show what the client reads",
 	"configuration": "the file to read, instead of searching for it",
-	"format":        "md (the default), roff, or json",
+	"format":        "md (the default) or roff",
 	"json":          "print JSON",
 	"offline":       "leave out what only the machine the file is for can tell: users, groups, directories, plug-ins",
+	"serverurl":     "address of the daemon to ask, instead of that of the file",
 	"strict":        "exit with 1 for warnings too",
 }
 
 // printHelp prints the help of a verb.
 func printHelp(w io.Writer, v *verb) {
-	fmt.Fprintf(w, "Usage: supconf %s %s\n\n%s\n", v.name, v.args, strings.TrimSpace(v.help))
+	fmt.Fprintf(w, "Usage: %s\n\n%s\n", strings.TrimSpace("supconf "+v.name+" "+v.args), strings.TrimSpace(v.help))
 	if len(v.opts) == 0 {
 		return
 	}

@@ -135,7 +135,7 @@ type linter struct {
 	failedAt map[config.Pos]bool
 }
 
-// sort puts the problems into the order of the files and lines.
+// sort puts the problems into the order of the files and lines, each once.
 func (l *linter) sort() {
 	order := make(map[string]int, len(l.doc.Files))
 	for i, f := range l.doc.Files {
@@ -143,6 +143,14 @@ func (l *linter) sort() {
 	}
 	slices.SortStableFunc(l.problems, func(a, b *config.Problem) int {
 		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line))
+	})
+	// Some are found twice: a file may be read twice, a value may have the same
+	// mistake twice.
+	seen := make(map[config.Problem]bool, len(l.problems))
+	l.problems = slices.DeleteFunc(l.problems, func(p *config.Problem) bool {
+		again := seen[*p]
+		seen[*p] = true
+		return again
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"sup/lib/expand"
+	"sup/lib/value"
 )
 
 // Effective returns the text of a key with its expressions replaced, as it can
@@ -16,10 +17,21 @@ func (v *Values) Effective(name string, keep func(name string) bool) Text {
 		return t
 	}
 	k := v.Schema.Key(name)
-	if text, ok := v.resolve(k, t.Text, keep); ok && Writable(name, text) {
+	if text, ok := v.resolve(k, t.Text, keep); ok && Writable(name, text) && writableName(k, text) {
 		t.Text = text
 	}
 	return t
+}
+
+// writableName reports whether a text can be the value of k as far as names
+// go: they are checked as they are written, and may hold a blank after they
+// were expanded.
+func writableName(k *Key, text string) bool {
+	if k.Type != TypeName {
+		return true
+	}
+	name, err := value.ParseName(text)
+	return err == nil && name == text
 }
 
 // EffectiveFree is Effective for a key that the schema does not know.
