@@ -60,6 +60,7 @@ install: $(if $(shell command -v $(GO)),build) ## install tools, manual pages an
 	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man8 $(UNITDIR) $(TMPFILESDIR)
 	install -m 755 $(addprefix bin/,$(TOOLS)) $(BINDIR)
 	ln -sf supd $(BINDIR)/supervisord
+	ln -sf supd $(BINDIR)/pidproxy
 	ln -sf supctl $(BINDIR)/supervisorctl
 	ln -sf supconf $(BINDIR)/echo_supervisord_conf
 	install -m 644 supconf/supconf.1 supctl/supctl.1 suplog/suplog.1 suptail/suptail.1 $(MANDIR)/man1
@@ -69,7 +70,7 @@ install: $(if $(shell command -v $(GO)),build) ## install tools, manual pages an
 	install -m 644 supd/systemd/sup.conf $(TMPFILESDIR)
 
 uninstall: ## remove what install has put there
-	rm -f $(addprefix $(BINDIR)/,$(TOOLS) supervisord supervisorctl echo_supervisord_conf)
+	rm -f $(addprefix $(BINDIR)/,$(TOOLS) supervisord supervisorctl echo_supervisord_conf pidproxy)
 	rm -f $(addprefix $(MANDIR)/man1/,supconf.1 supctl.1 suplog.1 suptail.1) $(MANDIR)/man8/supd.8
 	rm -f $(UNITDIR)/supd.service $(TMPFILESDIR)/sup.conf
 

@@ -93,7 +93,7 @@ func TestStatus(t *testing.T) {
 func TestColours(t *testing.T) {
 	s := &session{colours: true}
 	got := string(s.statusLines([]rpc.ProcessInfo{runs}))
-	if want := "one                              \x1b[32mRUNNING   \x1b[0mpid 7, uptime 0:00:03\n"; got != want {
+	if want := "\x1b[32mone                              RUNNING   pid 7, uptime 0:00:03\x1b[0m\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -24,24 +24,25 @@ var optionTable = []cli.Option{
 	{Long: "version"},
 }
 
-const usage = `Usage: %s [options] [action [arguments]]
+// usage is what --help prints, in Supervisor's notation, which is searched for.
+const usage = `supctl, supervisorctl -- control applications that a daemon runs.
 
-Controls the programs of a running daemon. Without an action, a shell is started.
+Usage: %s [options] [action [arguments]]
 
-Options:
-  -c, --configuration FILE  configuration file (searched for if not given)
-  -s, --serverurl URL       the daemon's address, unix:///path or http://host:port
-                            (default: from the file, else http://localhost:9001)
-  -u, --username NAME       user name for the daemon
-  -p, --password TEXT       password; other users can see it here, so better use
-                            the variable SUPERVISOR_PASSWORD or the file
-  -i, --interactive         start a shell, after the action if there is one
-  -r, --history-file FILE   keep the shell's history in this file; also spelt
-                            --history_file
-      --version             print the version of this program and exit
-  -h, --help                print this help and exit
+-c/--configuration FILENAME -- read this configuration; without it
+                               supervisord.conf is searched for
+-s/--serverurl URL -- address of the daemon, unix:///path or http://host:port
+                      (default: from the file, else http://localhost:9001)
+-u/--username NAME -- user name for the daemon
+-p/--password TEXT -- password; other users can see it here, so better use the
+                      variable SUPERVISOR_PASSWORD or the file
+-i/--interactive -- start an interactive shell, after the action if there is one
+-r/--history-file FILENAME -- keep the history of the shell in FILENAME; also
+                              spelt --history_file
+--version -- print the version of this program
+-h/-?/--help -- print this text
 
-Type "%s help" for the list of actions.
+Without an action the shell is started. "%s help" lists the actions.
 `
 
 // settings is what the command line, the environment and the configuration

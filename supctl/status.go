@@ -70,13 +70,15 @@ func (s *session) statusLines(infos []rpc.ProcessInfo) []byte {
 	}
 	var b bytes.Buffer
 	for _, info := range infos {
-		fmt.Fprintf(&b, "%-*s", width+nameGap, processName(info.Group, info.Name))
-		state := fmt.Sprintf("%-*s", stateWidth, info.StateName)
+		// The whole line has one colour: programs that read a terminal look
+		// for what stands in it.
 		if s.colours {
-			state = colour(info.State) + state + colourOff
+			b.WriteString(colour(info.State))
 		}
-		b.WriteString(state)
-		b.WriteString(info.Description)
+		fmt.Fprintf(&b, "%-*s%-*s%s", width+nameGap, processName(info.Group, info.Name), stateWidth, info.StateName, info.Description)
+		if s.colours {
+			b.WriteString(colourOff)
+		}
 		b.WriteByte('\n')
 	}
 	return b.Bytes()

@@ -6,11 +6,17 @@
 //
 //	supd [-c FILE] [-n] [options]
 //
+// Called as pidproxy it is Supervisor's program of that name:
+//
+//	pidproxy PIDFILE COMMAND [ARGUMENT...]
+//
 // Its manual page, supd.8, lies beside this file.
 package main
 
 import (
 	"os"
+	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 
 	"sup/lib/spawn"
@@ -22,6 +28,11 @@ const gcPercent = 300
 
 func main() {
 	spawn.Init()
+	if filepath.Base(os.Args[0]) == proxyName {
+		signals := make(chan os.Signal, 16)
+		signal.Notify(signals, proxied...)
+		os.Exit(pidproxy(os.Args, []*os.File{os.Stdin, os.Stdout, os.Stderr}, signals))
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

@@ -24,36 +24,38 @@ func usageError(stderr io.Writer, prog string, err error) int {
 	return 2
 }
 
+// usage is what --help prints: the names of the command, as on a manual page,
+// then an option a line in Supervisor's notation, which is searched for.
 func usage(prog string) string {
-	return `Usage: ` + prog + ` [options]
+	return `supd, supervisord -- run a set of applications and watch over them.
 
-Runs the programs of a configuration file and watches over them.
+Usage: ` + prog + ` [options]
 
-  -c, --configuration FILE     configuration (else supervisord.conf is searched for)
-  -n, --nodaemon               stay in the foreground
-  -s, --silent                 in the foreground: do not copy the log to stdout
-  -h, -?, --help               print this text
-  -v, --version                print the version
-
-      --demo                   run a demo configuration in a temporary directory
+-c/--configuration FILENAME -- read this configuration; without it
+                               supervisord.conf is searched for
+-n/--nodaemon -- stay in the foreground
+-s/--silent -- in the foreground: do not copy the activity log to stdout
+-h/-?/--help -- print this text
+-v/--version -- print the version
+--demo -- run a demo configuration in a temporary directory
 
 These win over the same keys of [supervisord]:
 
-  -u, --user USER              run as this user
-  -m, --umask MASK             umask of the daemon, octal
-  -d, --directory DIR          directory to change to when daemonizing
-  -l, --logfile FILE           activity log
-  -y, --logfile_maxbytes SIZE  size at which it is rotated, as in 50MB
-  -z, --logfile_backups N      rotated files to keep
-  -e, --loglevel LEVEL         critical, error, warn, info, debug, trace or blather
-  -j, --pidfile FILE           file with the daemon's pid
-  -i, --identifier NAME        name of this daemon
-  -q, --childlogdir DIR        where logs with automatic names go
-  -k, --nocleanup              keep old logs with automatic names
-  -a, --minfds N               open files that programs must be able to have
-  -t, --strip_ansi             remove escape sequences from program logs
-      --minprocs N             processes that the user must be able to have
-      --profile_options LIST   accepted, and without effect
+-u/--user USER -- run as this user, a name or a number
+-m/--umask MASK -- umask of the daemon, octal
+-d/--directory DIRECTORY -- change to DIRECTORY when daemonizing
+-l/--logfile FILENAME -- use FILENAME as the activity log
+-y/--logfile_maxbytes SIZE -- rotate it at this size, such as 50MB
+-z/--logfile_backups NUM -- keep so many rotated files
+-e/--loglevel LEVEL -- critical, error, warn, info, debug, trace or blather
+-j/--pidfile FILENAME -- write the pid of the daemon to FILENAME
+-i/--identifier NAME -- name of this daemon
+-q/--childlogdir DIRECTORY -- where logs with automatic names go
+-k/--nocleanup -- keep old logs with automatic names
+-a/--minfds NUM -- open files that programs must be able to have
+-t/--strip_ansi -- remove escape sequences from program logs
+--minprocs NUM -- processes that the user must be able to have
+--profile_options LIST -- accepted, and without effect
 
 Exit status: 0 after an orderly end, 1 if something had to be left behind,
 2 if the command line or the configuration is wrong or a socket is taken.

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
@@ -42,4 +43,31 @@ func Quote(s string) string {
 	}
 	b.WriteRune(mark)
 	return b.String()
+}
+
+// QuoteBytes writes bytes as Python shows them, and so Supervisor's debug log
+// does: b'OK\n', b"it's", b'\xff'.
+func QuoteBytes(p []byte) string {
+	mark := byte('\'')
+	if bytes.IndexByte(p, '\'') >= 0 && bytes.IndexByte(p, '"') < 0 {
+		mark = '"'
+	}
+	b := []byte{'b', mark}
+	for _, c := range p {
+		switch {
+		case c == mark || c == '\\':
+			b = append(b, '\\', c)
+		case c == '\n':
+			b = append(b, `\n`...)
+		case c == '\r':
+			b = append(b, `\r`...)
+		case c == '\t':
+			b = append(b, `\t`...)
+		case c < ' ' || c > '~':
+			b = fmt.Appendf(b, `\x%02x`, c)
+		default:
+			b = append(b, c)
+		}
+	}
+	return string(append(b, mark))
 }

@@ -19,3 +19,18 @@ func TestQuote(t *testing.T) {
 		}
 	}
 }
+
+func TestQuoteBytes(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                 `b''`,
+		"\x88\n":           `b'\x88\n'`,
+		"it's\t":           `b"it's\t"`,
+		`"it's" \`:         `b'"it\'s" \\'`,
+		"RESULT 2\nOK\x00": `b'RESULT 2\nOK\x00'`,
+		"ö\r\x7f":          `b'\xc3\xb6\r\x7f'`,
+	} {
+		if got := QuoteBytes([]byte(in)); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}

@@ -115,14 +115,17 @@ type Daemon struct {
 	adopted  map[int]*proc // by pid: processes that are not our children
 	helpers  map[int]func(unix.WaitStatus)
 	sweeps   map[*sweeping]struct{} // under way
-	early    map[int]earlyExit
-	logs     *logPlane
-	events   *dispatcher
-	notify   *notifier  // nil without a service manager
-	leaving  *departure // set while shutting down or restarting
-	pending  []func()   // to run before the next message
-	finished bool
-	status   int
+	// quits counts the SIGCHLD that have not been told of, endings the
+	// processes whose end waits for their last output.
+	quits, endings int
+	early          map[int]earlyExit
+	logs           *logPlane
+	events         *dispatcher
+	notify         *notifier  // nil without a service manager
+	leaving        *departure // set while shutting down or restarting
+	pending        []func()   // to run before the next message
+	finished       bool
+	status         int
 	// What there is to say of the state, see save.go.
 	dirty  bool
 	saving bool // the saver is at work

@@ -22,8 +22,11 @@ type departure struct {
 	groups []*group // still to be stopped, by priority
 	batch  []*group // being stopped
 	// next is the configuration to go on with after a restart.
-	next   *plan.Plan
-	report *timer
+	next *plan.Plan
+	// report says again who is awaited; reporting is set while it is about to
+	// be said for the first time.
+	report    *timer
+	reporting bool
 	// stuck looks for processes that survive SIGKILL; began is when the batch
 	// was asked to stop.
 	stuck *timer
@@ -64,8 +67,10 @@ func (d *Daemon) signal(sig os.Signal) {
 		d.log.Print(activity.Info, "received SIGUSR1 indicating upgrade request")
 		go func() { _ = d.Upgrade(d.ctx) }()
 	case syscall.SIGCHLD:
-		d.log.Print(activity.Debug, "received SIGCHLD indicating a child quit")
 		d.reap()
+		// As in Supervisor, that comes after what it was about.
+		d.quits++
+		d.tellQuits()
 	}
 }
 
@@ -187,7 +192,8 @@ func (d *Daemon) takeBatch() bool {
 			}
 		}
 	}
-	if l.report.index < 0 {
+	if l.report.index < 0 && !l.reporting {
+		l.reporting = true
 		d.soon(d.reportWaiting)
 	}
 	if l.stuck != nil {
@@ -205,6 +211,7 @@ func (d *Daemon) reportWaiting() {
 	if l == nil {
 		return
 	}
+	l.reporting = false
 	var names []string
 	groups := slices.Clone(d.order)
 	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(a.serial, b.serial) })

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"sup/lib/event"
 	"sup/lib/logwire"
 	"sup/lib/plan"
 	"sup/lib/process"
+	"sup/lib/spawn"
 	"sup/supd/internal/activity"
 )
 
@@ -223,7 +225,11 @@ func (e *dispatcher) output(s *stream, m *logwire.Message) {
 		data, s.parts = s.parts, nil
 	}
 	if e.hub.Debug {
-		e.d.log.Print(activity.Debug, "'"+s.p.cfg.Name+"' "+s.channel+" output:\n"+string(data))
+		text := string(data)
+		if !utf8.ValidString(text) {
+			text = "Undecodable: " + spawn.QuoteBytes(data)
+		}
+		e.d.log.Print(activity.Debug, spawn.Quote(s.p.cfg.Name)+" "+s.channel+" output:\n"+text)
 	}
 	channel := event.Channel(s.channel)
 	if !s.eventsEnabled || !e.hub.Wants(channel.LogType()) {

@@ -1,11 +1,15 @@
 package daemon
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sup/lib/spawn"
+	"sup/supd/internal/activity"
 )
 
 // listener is the part of an event listener's process entry that programs do
@@ -71,6 +75,7 @@ func (l *listener) started(stdout *os.File) {
 		}
 	}
 	d := l.p.d
+	debug := d.log.Enabled(activity.Debug)
 	go func() {
 		defer func() {
 			stdout.Close()
@@ -82,6 +87,9 @@ func (l *listener) started(stdout *os.File) {
 			// A buffer a read: the loop keeps what it gets.
 			buf := make([]byte, 8<<10)
 			n, err := stdout.Read(buf)
+			if n > 0 && debug && err == nil {
+				n += readRest(stdout, buf, n)
+			}
 			if n > 0 {
 				if logged >= 0 {
 					// A log that is stuck must not hold the conversation up.
@@ -89,6 +97,9 @@ func (l *listener) started(stdout *os.File) {
 				}
 				d.post(func() {
 					if l.run == run {
+						if debug {
+							d.log.Print(activity.Debug, spawn.Quote(l.p.cfg.Name)+" stdout output:\n"+spawn.QuoteBytes(buf[:n]))
+						}
 						d.events.do(l.pool.pool.Output(l.p.cfg.Name, buf[:n]))
 						d.progress()
 					}
@@ -115,6 +126,43 @@ func (l *listener) started(stdout *os.File) {
 			}
 		}
 	}()
+}
+
+// answerGather is how long a listener may take between a result and the READY
+// after it for both to be shown in one piece.
+const answerGather = 20 * time.Millisecond
+
+// readRest reads behind the n bytes in buf what comes shortly after them, up to
+// a READY: the debug log shows what a listener says as Supervisor's does, a
+// result together with READY. It returns how many bytes came.
+func readRest(stdout *os.File, buf []byte, n int) (more int) {
+	raw, err := stdout.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	end := time.Now().Add(answerGather)
+	_ = raw.Control(func(fd uintptr) {
+		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		for n+more < len(buf) && !bytes.HasSuffix(buf[:n+more], []byte("READY\n")) {
+			left := time.Until(end)
+			if left <= 0 {
+				return
+			}
+			got, err := unix.Poll(ready, int(left/time.Millisecond)+1)
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil || got == 0 {
+				return
+			}
+			m, err := unix.Read(int(fd), buf[n+more:])
+			if err != nil || m <= 0 {
+				return
+			}
+			more += m
+		}
+	})
+	return more
 }
 
 // drain calls done when all that the ended listener wrote was read, or when

@@ -46,6 +46,15 @@ func (d *Daemon) reap() {
 	}
 }
 
+// tellQuits says that SIGCHLD came, once the ends that it told of have been
+// dealt with.
+func (d *Daemon) tellQuits() {
+	for d.endings == 0 && d.quits > 0 {
+		d.quits--
+		d.log.Print(activity.Debug, "received SIGCHLD indicating a child quit")
+	}
+}
+
 func (d *Daemon) ended(exit spawn.Exit, turn process.Turn) {
 	switch p := d.children[exit.PID]; {
 	case p != nil:
@@ -111,6 +120,7 @@ func (p *proc) endedAs(status unix.WaitStatus, known bool, turn process.Turn) {
 	p.d.timers.clear(p.deadline)
 	p.stdin.close()
 	p.end = &ending{status: status, known: known, turn: turn}
+	p.d.endings++
 	end := p.end
 	patience := drainPatience
 	for _, s := range p.streams() {
@@ -162,6 +172,8 @@ func (p *proc) gone() {
 	} else {
 		p.d.withdraw(deposit)
 	}
+	p.d.endings--
+	defer p.d.tellQuits()
 	if p.listener != nil {
 		p.listener.ended()
 	}
