@@ -60,11 +60,11 @@ type Options struct {
 	Self string
 	Args []string
 	// Pause stops taking requests, and returns when none is being served.
-	// Resume takes them again. Replace turns this process into the new image;
-	Pause  func(context.Context) error
-	Resume func()
-	// it returns only if that fails. The number is the descriptor of the
-	// connection to suplog, 0 if the next image is to make one.
+	// Resume takes them again. Replace turns this process into the new image,
+	// and returns only if that fails; suplog is the descriptor of the connection
+	// to suplog, 0 if the next image is to make one.
+	Pause   func(context.Context) error
+	Resume  func()
 	Replace func(s *state.Snapshot, suplog int) error
 	// Upgraded is set in the new image. SuplogConn is the descriptor of the
 	// connection to suplog that the image before has left, 0 for none.
