@@ -44,30 +44,35 @@ func (v *Values) EffectiveFree(e *Entry) string {
 	return text
 }
 
-// kept stands for an expression that stays, while its surroundings are
-// expanded a second time.
-const kept = '\uFDD1'
+// kept and keptAgain stand for the expressions that stay in the first and in
+// the second pass of expanding a text. They are no characters, and a text that
+// holds one all the same is left alone.
+const (
+	kept      = '\uFDD1'
+	keptAgain = '\uFDD2'
+	marks     = string(kept) + string(keptAgain)
+)
 
 // resolve replaces the expressions of a text but for those to keep. ok is
 // false if that cannot be done.
 func (v *Values) resolve(k *Key, text string, keep func(string) bool) (string, bool) {
-	if strings.ContainsRune(text, kept) {
+	if strings.ContainsAny(text, marks) {
 		return "", false
 	}
 	v.Names.Known = k.Names
-	first, stay, ok := v.pass(text, keep)
+	first, stay, ok := v.pass(text, keep, kept)
 	if !ok {
 		return "", false
 	}
 	var second []string
-	if k.Again == 0 {
-		first = expand.Escape(first)
-	} else {
+	if k.Again != 0 {
 		v.Names.Known = k.Again
-		if first, second, ok = v.passKept(first, keep); !ok {
+		if first, second, ok = v.pass(first, keep, keptAgain); !ok {
 			return "", false
 		}
+		first = expand.Escape(first)
 	}
+	first = expand.Escape(first)
 	// Put back what stays: of the first pass as it was, of the second with
 	// its percent sign protected from the first.
 	var b strings.Builder
@@ -87,7 +92,7 @@ func (v *Values) resolve(k *Key, text string, keep func(string) bool) (string, b
 }
 
 // pass expands a text, and puts a mark for every expression that stays.
-func (v *Values) pass(text string, keep func(string) bool) (out string, stay []string, ok bool) {
+func (v *Values) pass(text string, keep func(string) bool, mark rune) (out string, stay []string, ok bool) {
 	parts, err := expand.Parse(text)
 	if err != nil {
 		return "", nil, false
@@ -97,48 +102,17 @@ func (v *Values) pass(text string, keep func(string) bool) (out string, stay []s
 		switch {
 		case p.Spec == nil:
 			b.WriteString(p.Text)
+		case strings.ContainsAny(p.Spec.Name, marks):
+			return "", nil, false
 		case keep(p.Spec.Name):
-			b.WriteRune(kept)
+			b.WriteRune(mark)
 			stay = append(stay, p.Spec.String())
 		default:
 			s, err := expand.Expand(p.Spec.String(), v.Names.Lookup)
-			if err != nil || strings.ContainsRune(s, kept) {
+			if err != nil || strings.ContainsAny(s, marks) {
 				return "", nil, false
 			}
 			b.WriteString(s)
-		}
-	}
-	return b.String(), stay, true
-}
-
-const keptAgain = '\uFDD2'
-
-// passKept is the second pass over a text with marks of the first. What it
-// returns is escaped twice, but for the marks.
-func (v *Values) passKept(text string, keep func(string) bool) (out string, stay []string, ok bool) {
-	if strings.ContainsRune(text, keptAgain) {
-		return "", nil, false
-	}
-	parts, err := expand.Parse(text)
-	if err != nil {
-		return "", nil, false
-	}
-	var b strings.Builder
-	for _, p := range parts {
-		switch {
-		case p.Spec == nil:
-			b.WriteString(expand.Escape(expand.Escape(p.Text)))
-		case strings.ContainsRune(p.Spec.Name, kept):
-			return "", nil, false
-		case keep(p.Spec.Name):
-			b.WriteRune(keptAgain)
-			stay = append(stay, p.Spec.String())
-		default:
-			s, err := expand.Expand(p.Spec.String(), v.Names.Lookup)
-			if err != nil {
-				return "", nil, false
-			}
-			b.WriteString(expand.Escape(expand.Escape(s)))
 		}
 	}
 	return b.String(), stay, true
