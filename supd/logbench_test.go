@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,7 +82,7 @@ func awaitName(path string) {
 		if _, err := os.Stat(path); err == nil {
 			return
 		}
-		_ = unix.Nanosleep(&unix.Timespec{Nsec: 2e6}, nil)
+		_ = unix.Nanosleep(&unix.Timespec{Nsec: 20e6}, nil)
 	}
 }
 
@@ -164,7 +163,7 @@ func logRun(b *testing.B, daemon string, n int, what printing) logged {
 		}
 		cmd = exec.Command(daemon, "-n", "-c", "conf")
 	}
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, io.Discard, os.Stderr
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
