@@ -13,9 +13,9 @@ import (
 
 // target is one of several logs of a stream. A stream with more than one goes
 // through memory: a piece of it is taken away from the pipe when its outcome is
-// in all of them. So a log that cannot be written holds the others up, until the
-// pipe has been full for a while; then, unless the program is to wait, that log
-// alone misses what is written.
+// in all of them. So a log that cannot be written holds the others up, but only
+// for a moment; then, unless the program is to wait, that log alone misses what
+// is written.
 type target struct {
 	sink *sink
 	rest []byte // of the present piece, still to be written
@@ -24,6 +24,7 @@ type target struct {
 	// skipping is set while the log misses what is written; inLine if the
 	// beginning of the line that goes on was among that.
 	skipping, inLine bool
+	probing          bool   // it may be over
 	skipped          uint64 // bytes, not told yet
 	told             time.Time
 	why              error
@@ -188,6 +189,11 @@ func (c *channel) fanOut(now time.Time) (int, verdict) {
 		}
 		n, err := t.sink.file.WriteUndivided(t.rest)
 		t.rest = t.rest[n:]
+		if err != nil && t.probing {
+			_ = t.sink.judge(0, err, now)
+			t.skipping = true
+			continue
+		}
 		if err != nil {
 			left = true
 			if v = t.sink.judge(0, err, now); v != slow {
@@ -195,10 +201,16 @@ func (c *channel) fanOut(now time.Time) (int, verdict) {
 			}
 			continue
 		}
+		t.probing = false
 		t.sink.worked()
 		t.sink.file.RotateIfDue()
 	}
 	c.unhold()
+	for _, t := range c.targets {
+		if t.skipping && len(t.rest) > 0 {
+			t.giveUp()
+		}
+	}
 	if left {
 		c.keepTargets()
 		return 0, v
@@ -229,7 +241,7 @@ func (c *channel) hold(now time.Time, wanted func(*target) bool) bool {
 		}
 		switch err := t.sink.acquire(-1, now); {
 		case err == nil:
-			t.held, t.skipping = true, false
+			t.held, t.probing, t.skipping = true, t.skipping, false
 		case !t.skipping:
 			c.unhold()
 			return false
@@ -270,9 +282,19 @@ func (c *channel) skipStuck(now time.Time) {
 			continue
 		}
 		t.skipping, t.why, t.told = true, why, now
-		t.skip(t.rest)
-		t.rest = nil
+		t.giveUp()
 	}
+}
+
+// giveUp gives up the rest of the present piece, and the beginning of its first
+// line if that is written already. The sink is not held.
+func (t *target) giveUp() {
+	if n := t.sink.cutPartialLine(); n > 0 {
+		t.skipped += uint64(n)
+		t.inLine = true
+	}
+	t.skip(t.rest)
+	t.rest = nil
 }
 
 // skip counts what the log misses.

@@ -128,6 +128,16 @@ func (d *daemon) kill() {
 	d.cmd = nil
 }
 
+// ends waits for suplog to end by itself.
+func (d *daemon) ends() {
+	d.t.Helper()
+	if err := d.cmd.Wait(); err != nil {
+		d.t.Errorf("suplog ends with %v", err)
+	}
+	<-d.received // what it still had to say
+	d.cmd = nil
+}
+
 func (d *daemon) send(m logwire.Message) {
 	if err := d.conn.Send(&m); err != nil {
 		d.t.Errorf("send %s: %v", m.Kind, err)

@@ -33,6 +33,7 @@ const (
 type outage struct {
 	active    bool
 	dropping  bool
+	began     time.Time
 	fullSince time.Time // zero: the pipe is not full
 	endSince  time.Time // zero: there may come more
 	skipLine  bool      // the beginning of the next line was dropped
@@ -60,7 +61,7 @@ func (o *outage) report(c *channel) {
 // step is called again and again during an outage, and says how to go on.
 func (o *outage) step(c *channel, now time.Time) action {
 	if !o.active {
-		o.active, o.told = true, now
+		o.active, o.told, o.began = true, now, now
 		c.grow()
 	}
 	if why := c.reason(); why != nil {
@@ -82,8 +83,13 @@ func (o *outage) step(c *channel, now time.Time) action {
 	if atEnd && (c.closing || c.leaving || c.settings.OnFull == logwire.Drop) && o.end(c, now) {
 		return action{do: doDone}
 	}
-	if c.settings.OnFull == logwire.Drop {
+	switch {
+	case c.settings.OnFull == logwire.Block:
+	case len(c.targets) == 0:
 		o.dropIfFull(c, queued, now)
+	case now.Sub(o.began) >= fullPatience:
+		// The other logs do not wait for longer.
+		c.skipStuck(now)
 	}
 	if now.Sub(o.told) >= dropReport {
 		o.report(c)
@@ -137,14 +143,7 @@ func (o *outage) dropIfFull(c *channel, queued int, now time.Time) {
 	if o.fullSince.IsZero() {
 		o.fullSince = now
 	}
-	full := now.Sub(o.fullSince) >= fullPatience
-	if len(c.targets) > 0 {
-		if full {
-			c.skipStuck(now)
-		}
-		return
-	}
-	if o.dropping || full {
+	if o.dropping || now.Sub(o.fullSince) >= fullPatience {
 		o.dropping = true
 		o.drop(c, queued/2+1)
 	}

@@ -63,10 +63,7 @@ func TestStopDuringAnOutage(t *testing.T) {
 			m := d.other(func(m *logwire.Message) bool { return m.Condition == logwire.Dropped })
 			lost[m.Stream] += m.N
 		}
-		if err := d.cmd.Wait(); err != nil {
-			t.Errorf("suplog ends with %v", err)
-		}
-		d.cmd = nil
+		d.ends()
 		if took := time.Since(began); took >= endPatience {
 			t.Errorf("suplog ends after %v", took)
 		}
@@ -123,10 +120,7 @@ func TestStopWithASlowLog(t *testing.T) {
 	s.write(t, strings.Repeat("y", size/2))
 	d.send(logwire.Message{Kind: logwire.Stop})
 	m := d.other(func(m *logwire.Message) bool { return m.Condition == logwire.Dropped })
-	if err := d.cmd.Wait(); err != nil {
-		t.Errorf("suplog ends with %v", err)
-	}
-	d.cmd = nil
+	d.ends()
 	got := make([]byte, size)
 	n, _ := reader.Read(got)
 	if m.N == 0 || int(m.N)+n != size || m.Errno != unix.EAGAIN {

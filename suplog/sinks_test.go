@@ -92,25 +92,27 @@ func TestOneOfSeveralLogsFails(t *testing.T) {
 	d := newDaemon(t)
 	d.start()
 	s := d.stream(logwire.Settings{Path: d.log("a.log"), More: more("/dev/full", d.log("b.log"))})
+	// However little there is: nobody waits for the pipe to be full.
+	for _, line := range []string{"early\n", "later\n"} {
+		s.write(t, line)
+		until(t, "a.log does not get its line", func() bool { return strings.HasSuffix(read(t, d.log("a.log")), line) })
+	}
 	const n = 100000
 	ws := d.load([]*testStream{s}, n)
-	d.other(func(m *logwire.Message) bool { return m.Condition == logwire.Outage })
 	ws.finish(t)
 	d.drain(s)
 	d.send(logwire.Message{Kind: logwire.Stop})
+	all := "early\nlater\n" + lines("s0", n)
 	lost := uint64(0)
-	for want := uint64(len(lines("s0", n))); lost < want; {
+	for want := uint64(len(all)); lost < want; {
 		m := d.other(func(m *logwire.Message) bool { return m.Condition == logwire.Dropped })
 		if lost += m.N; m.Errno != unix.ENOSPC || lost > want {
 			t.Fatalf("told of %d bytes (%v), %d of %d altogether", m.N, m.Errno, lost, want)
 		}
 	}
-	if err := d.cmd.Wait(); err != nil {
-		t.Errorf("suplog ends with %v", err)
-	}
-	d.cmd = nil
-	sameLog(t, "a.log", read(t, d.log("a.log")), lines("s0", n))
-	sameLog(t, "b.log", read(t, d.log("b.log")), lines("s0", n))
+	d.ends()
+	sameLog(t, "a.log", read(t, d.log("a.log")), all)
+	sameLog(t, "b.log", read(t, d.log("b.log")), all)
 }
 
 // With on_full=block all logs wait for the one that cannot be written, and
@@ -264,10 +266,7 @@ func TestStopWithLogger(t *testing.T) {
 		defer d.mu.Unlock()
 		return len(s.kept) == 0
 	})
-	if err := d.cmd.Wait(); err != nil {
-		t.Errorf("suplog ends with %v", err)
-	}
-	d.cmd = nil
+	d.ends()
 	sameLog(t, "out", read(t, d.log("out")), "line\ndone\n")
 }
 
