@@ -45,15 +45,13 @@ func (b *capture) Complete(size uint64) {
 	b.done = append(b.done, append(append([]byte(nil), b.ring[at:]...), b.ring[:at]...))
 }
 
-// tell tells of what is complete.
+// tell tells of the oldest section that is complete.
 func (b *capture) tell() {
-	if b == nil {
+	if b == nil || len(b.done) == 0 {
 		return
 	}
-	for _, p := range b.done {
-		b.c.host.section(b.c, p)
-	}
-	b.done = nil
+	b.c.host.section(b.c, b.done[0])
+	b.done = b.done[1:]
 }
 
 // forget drops what is complete: it will be seen again.

@@ -74,6 +74,9 @@ type channel struct {
 	settings logwire.Settings
 	sink     *sink
 	targets  []*target // all logs, the first being sink, if there are several
+	// later is set while the poller takes turns: it has what is told sent when
+	// it is through.
+	later    bool
 	pid      int32
 	nextPID  int32  // from switchAt on
 	switchAt uint64 // in bytes taken; 0: pid is right
@@ -148,10 +151,11 @@ type action struct {
 type doing uint8
 
 const (
-	doAgain doing = iota // take another turn
-	doPause              // leave the pipe alone for d, unless there are requests
-	doWait               // wait for what, or requests
-	doDone               // the channel has come to its end
+	doAgain  doing = iota // take another turn
+	doPause               // leave the pipe alone for d, unless there are requests
+	doGather              // the same, to let the pipe fill
+	doWait                // wait for what, or requests
+	doDone                // the channel has come to its end
 )
 
 // run moves output until the channel is stopped, or closed and empty, or, if
@@ -160,7 +164,7 @@ const (
 func (c *channel) run() {
 	for {
 		switch a := c.step(time.Now()); a.do {
-		case doPause:
+		case doPause, doGather:
 			c.waiter.wait(forTime, a.d)
 		case doWait:
 			c.waiter.wait(a.what, -1)
@@ -230,7 +234,7 @@ func (c *channel) afterMove(n int, now time.Time) action {
 	switch {
 	case c.hurried():
 	case d > 0:
-		return action{do: doPause, d: d}
+		return action{do: doGather, d: d}
 	case n < quietTake && !c.flood:
 		// There is hardly more; if there is, we are woken at once.
 		return action{do: doWait, what: forInput}
@@ -379,20 +383,29 @@ func (c *channel) tap(limit int, now time.Time) (int, verdict) {
 		return 0, c.pipeVerdict(err, now)
 	}
 	n, v := c.sink.splice(c.pipe, min(len(seen), limit), now)
-	c.publish(seen[:n], now)
+	c.publish(seen[:n], nil, now)
 	return n, v
 }
 
-// publish shows what was written.
-func (c *channel) publish(p []byte, now time.Time) {
-	if len(p) == 0 {
-		return
+// publish shows what was written, and tells of the sections that ended at
+// these places in it.
+func (c *channel) publish(p []byte, ends []int, now time.Time) {
+	from := 0
+	for _, end := range ends {
+		c.show(p[from:end])
+		c.capture.tell()
+		from = end
 	}
-	if c.settings.Events {
-		c.host.output(c, p)
-	}
-	if c.syslog != nil {
+	c.show(p[from:])
+	if c.syslog != nil && len(p) > 0 {
 		c.syslog.send(p, now)
+	}
+}
+
+// show shows what was written to whoever asked for it.
+func (c *channel) show(p []byte) {
+	if c.settings.Events && len(p) > 0 {
+		c.host.output(c, p)
 	}
 }
 
@@ -448,5 +461,5 @@ func (c *channel) flush(now time.Time) {
 			s.mu.Unlock()
 		}
 	}
-	c.publish(plain, now)
+	c.publish(plain, nil, now)
 }

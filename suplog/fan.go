@@ -148,7 +148,7 @@ func (c *channel) fan(limit int, now time.Time) (int, verdict) {
 	if again {
 		c.staging.storeMarks(marks)
 	}
-	c.piece = piece{active: true, n: len(seen), next: state, plain: plain}
+	c.piece = piece{active: true, n: len(seen), next: state, plain: plain, ends: c.tr.Ends}
 	return c.fanOut(now)
 }
 
@@ -224,8 +224,7 @@ func (c *channel) fanOut(now time.Time) (int, verdict) {
 		_ = discard(c.pipe, done.n)
 	}
 	c.state = done.next
-	c.publish(done.plain, now)
-	c.capture.tell()
+	c.publish(done.plain, done.ends, now)
 	c.tellSkipped(now)
 	return done.n, moved
 }
@@ -265,7 +264,8 @@ func (c *channel) keepTargets() {
 	if c.piece.kept {
 		return
 	}
-	c.piece.kept, c.piece.plain = true, bytes.Clone(c.piece.plain)
+	c.piece.kept = true
+	c.piece.plain, c.piece.ends = bytes.Clone(c.piece.plain), slices.Clone(c.piece.ends)
 	for _, t := range c.targets {
 		t.rest = bytes.Clone(t.rest)
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sup/lib/logwire"
@@ -18,17 +20,25 @@ const (
 )
 
 // outbox sends messages to supd, in the order in which they were put, from a
-// goroutine of its own. Answers never wait for room, output does.
+// goroutine of its own, or from that of whoever calls flush. Answers never wait
+// for room, output does.
 type outbox struct {
 	conn *logwire.Conn
+	// shares is set when supd understands datagrams with several messages.
+	shares atomic.Bool
 
 	mu      sync.Mutex
 	changed sync.Cond
 	queue   []letter
+	sending bool // somebody sends what was in the queue before
 	size    int  // bytes of output in the queue
 	missed  bool // output was left out lately
 	closed  bool
 	done    chan struct{}
+
+	// This belongs to whoever sends.
+	messages []*logwire.Message
+	spare    []letter // an empty queue
 }
 
 // letter is a message on its way.
@@ -81,8 +91,9 @@ func (l *letter) drop() {
 	}
 }
 
-// putOutput sends output of a stream, a copy of p.
-func (o *outbox) putOutput(kind logwire.Kind, c *channel, p []byte) {
+// putOutput sends output of a stream, a copy of p. With later set it need not
+// be sent before flush is called.
+func (o *outbox) putOutput(kind logwire.Kind, c *channel, p []byte, later bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.size > outboxRoom && !o.closed && !o.missed {
@@ -108,7 +119,73 @@ func (o *outbox) putOutput(kind logwire.Kind, c *channel, p []byte) {
 	*buf = append((*buf)[:0], p...)
 	o.size += len(p)
 	o.queue = append(o.queue, letter{Message: logwire.Message{Kind: kind, Stream: c.id, PID: c.pid, Data: *buf}})
-	o.changed.Broadcast()
+	if !later || o.size > outboxRoom {
+		o.changed.Broadcast()
+	}
+}
+
+// flush sends what was put to be sent later, without waiting: what supd does not
+// take at once is left to the goroutine.
+func (o *outbox) flush() {
+	batch := o.begin(false)
+	if batch == nil {
+		return
+	}
+	n := 0
+	if o.shares.Load() {
+		n, _ = o.sendShared(batch, false)
+	}
+	o.end(batch, batch[n:])
+}
+
+// end is called by whoever sent, with what begin has given, and what of it was
+// not sent.
+func (o *outbox) end(batch, unsent []letter) {
+	o.mu.Lock()
+	if len(unsent) > 0 {
+		// What was put meanwhile comes after it.
+		o.queue = append(slices.Clone(unsent), o.queue...)
+	}
+	clear(batch)
+	o.spare = batch[:0]
+	o.sending = false
+	more := len(o.queue) > 0 || o.closed
+	o.mu.Unlock()
+	if more {
+		o.changed.Broadcast()
+	}
+}
+
+// begin takes the queue, for sending it, and makes the caller the one who sends.
+// It waits until there is something and nobody else sends, or returns nil if it
+// is not to wait. It also returns nil when the outbox is closed and empty.
+func (o *outbox) begin(wait bool) []letter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for wait && (len(o.queue) == 0 && !o.closed || o.sending) {
+		o.changed.Wait()
+	}
+	if len(o.queue) == 0 || o.sending {
+		return nil
+	}
+	batch := o.queue
+	o.queue, o.spare = o.spare[:0], nil
+	o.sending = true
+	return batch
+}
+
+// sendShared sends the first few of some letters, several to a datagram, and
+// tells how many: all, unless there is an error.
+func (o *outbox) sendShared(batch []letter, wait bool) (int, error) {
+	o.messages = o.messages[:0]
+	for i := range batch {
+		o.messages = append(o.messages, &batch[i].Message)
+	}
+	n, err := o.conn.SendAll(o.messages, wait)
+	for i := range batch[:n] {
+		o.sent(&batch[i], nil)
+	}
+	return n, err
 }
 
 var outputBuffers = sync.Pool{New: func() any { return new([]byte) }}
@@ -116,26 +193,32 @@ var outputBuffers = sync.Pool{New: func() any { return new([]byte) }}
 func (o *outbox) run() {
 	defer close(o.done)
 	defer o.conn.Close()
-	var batch []letter
 	for {
-		o.mu.Lock()
-		for len(o.queue) == 0 && !o.closed {
-			o.changed.Wait()
-		}
-		batch, o.queue = o.queue, batch[:0]
-		o.mu.Unlock()
-		if len(batch) == 0 {
+		batch := o.begin(true)
+		if batch == nil {
 			return
 		}
-		for i := range batch {
-			err := o.conn.Send(&batch[i].Message)
-			o.sent(&batch[i], err)
+		left := batch
+		for len(left) > 0 {
+			n, err := 0, error(nil)
+			if o.shares.Load() {
+				n, err = o.sendShared(left, true)
+			}
+			left = left[n:]
+			if len(left) == 0 {
+				break
+			}
+			if n == 0 && err == nil {
+				err = o.conn.Send(&left[0].Message)
+			}
+			o.sent(&left[0], err)
+			left = left[1:]
 			if err != nil && (errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)) {
-				o.abandon(batch[i+1:])
+				o.abandon(left)
 				return
 			}
 		}
-		clear(batch)
+		o.end(batch, nil)
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 
 const (
 	// pollGather is how long the poller waits, when it is woken often, for
-	// more pipes to have something: then one wake-up serves many.
-	pollGather = 3 * time.Millisecond
+	// more pipes to have something, and for more in each: then one wake-up
+	// serves many pipes, and takes many lines from each.
+	pollGather = 6 * time.Millisecond
 	// stuckAfter is how long the poller may be busy with one channel before
 	// another goroutine takes its place.
 	stuckAfter = 250 * time.Millisecond
@@ -32,7 +33,8 @@ const (
 // poller is replaced, and the stuck goroutine keeps that one channel. A channel
 // that has to pause, or is amid a flood, gets a goroutine until it waits again.
 type poller struct {
-	fd int
+	fd    int
+	flush func() // see start
 
 	mu      sync.Mutex
 	watched map[int32]*attended
@@ -58,9 +60,14 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	p := &poller{fd: fd, hurry: hurry, watched: map[int32]*attended{}}
+	return &poller{fd: fd, hurry: hurry, watched: map[int32]*attended{}, flush: func() {}}, nil
+}
+
+// start begins to watch. flush is called after the turns of several channels
+// have been taken.
+func (p *poller) start(flush func()) {
+	p.flush = flush
 	go p.lead(new(shift))
-	return p, nil
 }
 
 // shift is a list of channels that are ready. Whoever takes the next one
@@ -85,6 +92,7 @@ func (p *poller) lead(s *shift) {
 	for a := s.next(); a != nil; a = s.next() {
 		go a.attend(action{})
 	}
+	p.flush()
 	events := make([]unix.EpollEvent, 256)
 	s = new(shift)
 	var last time.Time
@@ -150,16 +158,20 @@ func (p *poller) serve(s *shift, now time.Time) {
 			go a.attend(action{})
 			continue
 		}
-		switch next := a.c.step(now); {
+		a.c.later = true
+		next := a.c.step(now).shared(a.c)
+		a.c.later = false
+		switch {
 		case next.do != doWait:
 			go a.attend(next)
 		case !a.park(next.what):
 			go a.attend(action{})
 		}
 		if s.over.Load() {
-			return
+			break
 		}
 	}
+	p.flush()
 }
 
 // attended is a channel that is watched by a poller. Whoever has claimed it has
@@ -256,8 +268,21 @@ func (a *attended) attend(next action) {
 			a.ended()
 			return
 		}
-		next = a.c.step(time.Now())
+		next = a.c.step(time.Now()).shared(a.c)
 	}
+}
+
+// shared is what an action means for a channel of a poller. Here a pipe fills
+// while the poller waits for others; one for which that would be too long is
+// left to a goroutine.
+func (next action) shared(c *channel) action {
+	if next.do != doGather {
+		return next
+	}
+	if c.flood {
+		return action{do: doPause, d: next.d}
+	}
+	return action{do: doWait, what: forInput}
 }
 
 // park gives the channel up until what comes, or a request. It returns false if

@@ -36,7 +36,8 @@ type piece struct {
 	next   transform.State // the state after it
 	rest   []byte          // what is still to be written
 	plain  []byte          // what is to be shown
-	kept   bool            // rest and plain belong to the piece
+	ends   []int           // where in plain sections ended
+	kept   bool            // rest, plain and ends belong to the piece
 }
 
 // transform takes a piece of the stream and writes what becomes of it. The sink
@@ -63,7 +64,7 @@ func (c *channel) transform(limit int, now time.Time) (int, verdict) {
 	}
 	next := c.state
 	plain, lines := c.tr.Transform(&next, seen, now)
-	c.piece = piece{active: true, n: len(seen), next: next, rest: lines, plain: plain}
+	c.piece = piece{active: true, n: len(seen), next: next, rest: lines, plain: plain, ends: c.tr.Ends}
 	return c.write(now)
 }
 
@@ -120,7 +121,7 @@ func (c *channel) restage(now time.Time) (int, verdict) {
 			c.staging.store(c.staging.current(), was)
 		}
 	}
-	c.piece = piece{active: true, n: len(seen), next: next, rest: lines[written:], plain: plain}
+	c.piece = piece{active: true, n: len(seen), next: next, rest: lines[written:], plain: plain, ends: c.tr.Ends}
 	return c.write(now)
 }
 
@@ -192,11 +193,10 @@ func (c *channel) write(now time.Time) (int, verdict) {
 		return 0, v
 	}
 	c.sink.worked()
-	plain := c.piece.plain
+	plain, ends := c.piece.plain, c.piece.ends
 	taken := c.commit()
 	c.sink.mu.Unlock()
-	c.publish(plain, now)
-	c.capture.tell()
+	c.publish(plain, ends, now)
 	return taken, moved
 }
 
@@ -205,6 +205,7 @@ func (c *channel) write(now time.Time) (int, verdict) {
 func (c *channel) keepPiece() {
 	if !c.piece.kept {
 		c.piece.rest, c.piece.plain = bytes.Clone(c.piece.rest), bytes.Clone(c.piece.plain)
+		c.piece.ends = slices.Clone(c.piece.ends)
 		c.piece.kept = true
 	}
 }

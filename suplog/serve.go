@@ -89,6 +89,7 @@ func serve(fd int) error {
 		mail: make(chan func(), 64), poller: p, opening: make(chan struct{}, maxOpening),
 		streams: map[logwire.Stream]*stream{}, sinks: map[string]*sink{}, held: map[string][]int{},
 	}
+	p.start(s.flush)
 	if !logwire.IsListening(fd) {
 		conn, err := logwire.NewConn(fd)
 		if err != nil {
@@ -246,6 +247,9 @@ func (s *server) disconnect(conn *logwire.Conn) {
 func (s *server) handle(m *logwire.Message) {
 	switch m.Kind {
 	case logwire.Hello:
+		if out := s.out.Load(); out != nil {
+			out.shares.Store(m.N >= logwire.SharesDatagrams)
+		}
 		s.hello()
 		return
 	case logwire.Open:
@@ -532,13 +536,20 @@ func duplicates(fds []int) []int {
 
 func (s *server) output(c *channel, p []byte) {
 	if out := s.out.Load(); out != nil {
-		out.putOutput(logwire.Data, c, p)
+		out.putOutput(logwire.Data, c, p, c.later)
 	}
 }
 
 func (s *server) section(c *channel, p []byte) {
 	if out := s.out.Load(); out != nil {
-		out.putOutput(logwire.Comm, c, p)
+		out.putOutput(logwire.Comm, c, p, c.later)
+	}
+}
+
+// flush sends what channels have told with later set.
+func (s *server) flush() {
+	if out := s.out.Load(); out != nil {
+		out.flush()
 	}
 }
 

@@ -180,6 +180,7 @@ func (s *staging) store(i uint32, v slot) {
 	le.PutUint64(b[16:], v.file)
 	le.PutUint64(b[24:], uint64(v.time))
 	b[32], b[33], b[34], b[35] = v.state.Token, v.state.Escape, bit(v.state.Capturing), bit(v.state.MidLine)
+	b[36] = v.state.SectionEscape
 	le.PutUint64(b[40:], v.state.Captured)
 	le.PutUint64(b, v.serial) // last: it makes the slot valid
 }
@@ -191,7 +192,7 @@ func (s *staging) load(i uint32) slot {
 		serial: le.Uint64(b), offset: int64(le.Uint64(b[8:])), file: le.Uint64(b[16:]), time: int64(le.Uint64(b[24:])),
 		state: transform.State{
 			Token: min(b[32], uint8(len(transform.End))-1), Escape: b[33], Capturing: b[34] != 0, MidLine: b[35] != 0,
-			Captured: le.Uint64(b[40:]),
+			Captured: le.Uint64(b[40:]), SectionEscape: b[36],
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package logwire
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,8 @@ type Conn struct {
 
 	recvBuf []byte
 	oob     []byte
+	// rest is what is left of a datagram with several messages.
+	rest []byte
 }
 
 // NewConn takes over fd, a connected socket of type SOCK_SEQPACKET.
@@ -135,6 +138,10 @@ func (c *Conn) FD() (fd int) {
 func (c *Conn) Send(m *Message) error {
 	c.sendMu.Lock()
 	defer c.sendMu.Unlock()
+	return c.send(m)
+}
+
+func (c *Conn) send(m *Message) error {
 	const room = MaxMessage - headerLen - 16
 	part := *m
 	for (part.Kind == Data || part.Kind == Comm) && len(part.Data) > room {
@@ -160,12 +167,18 @@ func (c *Conn) sendOne(m *Message) error {
 	if len(m.FDs) > 0 {
 		oob = unix.UnixRights(m.FDs...)
 	}
+	return c.sendBytes(oob, true)
+}
+
+// sendBytes sends what is in sendBuf as one datagram. If it is not to wait, the
+// error for a peer whose queue is full is EAGAIN.
+func (c *Conn) sendBytes(oob []byte, wait bool) error {
 	var err error
 	werr := c.raw.Write(func(fd uintptr) bool {
 		for {
 			_, err = unix.SendmsgN(int(fd), c.sendBuf, oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 			if err != unix.EINTR {
-				return err != unix.EAGAIN
+				return err != unix.EAGAIN || !wait
 			}
 		}
 	})
@@ -175,11 +188,68 @@ func (c *Conn) sendOne(m *Message) error {
 	return os.NewSyscallError("sendmsg", err)
 }
 
+// SendAll sends the first few of some messages, in as few datagrams as they
+// fit into, and tells how many were sent; all, unless there is an error. Only a
+// peer whose Version is at least [SharesDatagrams] understands it. If it is not
+// to wait for a peer whose queue is full, the error is then EAGAIN.
+func (c *Conn) SendAll(messages []*Message, wait bool) (sent int, err error) {
+	c.sendMu.Lock()
+	defer c.sendMu.Unlock()
+	for sent < len(messages) {
+		n := c.pack(messages[sent:])
+		if n == 0 {
+			// It does not fit, or has descriptors. With the peer's queue full,
+			// it must not be sent in part.
+			if !wait {
+				return sent, unix.EAGAIN
+			}
+			err = c.send(messages[sent])
+			n = 1
+		} else {
+			err = c.sendBytes(nil, wait)
+		}
+		if err != nil {
+			return sent, err
+		}
+		sent += n
+	}
+	return sent, nil
+}
+
+// pack makes one datagram of the first few of some messages, and tells of how
+// many.
+func (c *Conn) pack(messages []*Message) (n int) {
+	b := append(c.sendBuf[:0], byte(several))
+	b = append(b, make([]byte, headerLen-1)...)
+	for ; n < len(messages) && len(messages[n].FDs) == 0; n++ {
+		at := len(b)
+		if at+len(messages[n].Data)+len(messages[n].Text) > MaxMessage {
+			break
+		}
+		b = Append(append(b, 0, 0), messages[n])
+		if len(b) > MaxMessage {
+			b = b[:at]
+			break
+		}
+		binary.LittleEndian.PutUint16(b[at:], uint16(len(b)-at-2))
+	}
+	c.sendBuf = b
+	return n
+}
+
+// More tells whether the next Receive has a message without waiting: one that
+// came in the same datagram as the one before.
+func (c *Conn) More() bool { return len(c.rest) > 0 }
+
 // Receive waits for a message and stores it in m; m.FDs, which replaces what
 // was there, belongs to the caller. It returns io.EOF when the peer has closed
 // the connection, and [ErrMalformed] for a message that cannot be understood;
 // the connection can be used after that.
 func (c *Conn) Receive(m *Message) error {
+	if len(c.rest) > 0 {
+		m.FDs = nil
+		return c.nextOfSeveral(m)
+	}
 	var n, oobn, flags int
 	var err error
 	rerr := c.raw.Read(func(fd uintptr) bool {
@@ -205,9 +275,13 @@ func (c *Conn) Receive(m *Message) error {
 			return err
 		}
 	}
-	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+	switch {
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
 		err = ErrMalformed
-	} else {
+	case n > headerLen && Kind(c.recvBuf[0]) == several && len(m.FDs) == 0:
+		c.rest = c.recvBuf[headerLen:n]
+		return c.nextOfSeveral(m)
+	default:
 		err = Parse(c.recvBuf[:n], m)
 	}
 	if err != nil {
@@ -215,6 +289,22 @@ func (c *Conn) Receive(m *Message) error {
 		m.FDs = nil
 	}
 	return err
+}
+
+// nextOfSeveral takes the next message from a datagram.
+func (c *Conn) nextOfSeveral(m *Message) error {
+	if len(c.rest) < 2 {
+		c.rest = nil
+		return ErrMalformed
+	}
+	n := 2 + int(binary.LittleEndian.Uint16(c.rest))
+	if n > len(c.rest) {
+		c.rest = nil
+		return ErrMalformed
+	}
+	one := c.rest[2:n]
+	c.rest = c.rest[n:]
+	return Parse(one, m)
 }
 
 func parseRights(oob []byte) ([]int, error) {

@@ -2,6 +2,7 @@ package logwire
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -150,6 +151,107 @@ func TestLongDataComesInParts(t *testing.T) {
 	}
 	if !bytes.Equal(got, want) {
 		t.Errorf("%d bytes differ from the %d sent", len(got), len(want))
+	}
+}
+
+// Messages that share a datagram come one by one, in their order, whatever is
+// among them.
+func TestSendAll(t *testing.T) {
+	a, b := pair(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	small := func(i int) *Message { return &Message{Kind: Data, Stream: Stream(i), Data: []byte{byte(i)}} }
+	want := []*Message{
+		small(0), small(1), {Kind: Drained, Stream: 2, Seq: 9}, {Kind: Data, Stream: 3, Data: make([]byte, 200<<10)},
+		small(4), {Kind: Keep, Stream: 5, FDs: []int{int(r.Fd())}}, small(6), {Kind: Comm, Stream: 7, Data: make([]byte, 40<<10)},
+		{Kind: Comm, Stream: 8, Data: make([]byte, 40<<10)}, {Kind: Data, Stream: 9},
+	}
+	if n, err := a.SendAll(want, false); n != 3 || err != unix.EAGAIN {
+		t.Fatalf("sent %d, %v; what comes in parts may take a while", n, err)
+	}
+	sent := make(chan error, 1)
+	go func() {
+		n, err := a.SendAll(want[3:], true)
+		if n != len(want)-3 && err == nil {
+			t.Errorf("sent %d", n)
+		}
+		sent <- err
+	}()
+	for _, m := range want {
+		size := 0
+		for {
+			var got Message
+			if err := b.Receive(&got); err != nil {
+				t.Fatal(err)
+			}
+			size += len(got.Data)
+			if got.Kind != m.Kind || got.Stream != m.Stream || got.Seq != m.Seq || len(got.FDs) != len(m.FDs) {
+				t.Fatalf("got %+v, want %+v", got, m)
+			}
+			CloseFDs(got.FDs)
+			if !got.More {
+				break
+			}
+		}
+		if size != len(m.Data) {
+			t.Errorf("stream %d: %d bytes, want %d", m.Stream, size, len(m.Data))
+		}
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	if b.More() {
+		t.Error("there is more")
+	}
+}
+
+// A peer whose queue is full is not waited for unless that is wanted.
+func TestSendAllDoesNotWait(t *testing.T) {
+	a, b := pair(t)
+	m := &Message{Kind: Data, Data: make([]byte, 50<<10)}
+	sent := 0
+	for {
+		n, err := a.SendAll([]*Message{m}, false)
+		if err != nil {
+			if !errors.Is(err, unix.EAGAIN) {
+				t.Fatal(err)
+			}
+			break
+		}
+		sent += n
+	}
+	for range sent {
+		var got Message
+		if err := b.Receive(&got); err != nil || len(got.Data) != len(m.Data) {
+			t.Fatalf("%d bytes, %v", len(got.Data), err)
+		}
+	}
+}
+
+func TestMalformedSeveral(t *testing.T) {
+	a, b := pair(t)
+	head := make([]byte, headerLen)
+	head[0] = byte(several)
+	for _, rest := range []string{"\x01", "\x05\x00abc", "\x02\x00ab"} {
+		a.sendBuf = append(bytes.Clone(head), rest...)
+		if err := a.sendBytes(nil, true); err != nil {
+			t.Fatal(err)
+		}
+		var m Message
+		if err := b.Receive(&m); err != ErrMalformed || b.More() {
+			t.Errorf("%q: got %+v, %v", rest, m, err)
+		}
+	}
+	if err := a.Send(&Message{Kind: Stop}); err != nil {
+		t.Fatal(err)
+	}
+	var m Message
+	if err := b.Receive(&m); err != nil || m.Kind != Stop {
+		t.Errorf("got %+v, %v", m, err)
 	}
 }
 

@@ -4,7 +4,8 @@
 // The wire is a Unix socket of type SOCK_SEQPACKET, so that one datagram is
 // one message and descriptors (SCM_RIGHTS) arrive with the message they belong
 // to. A message is at most [MaxMessage] bytes; output that is longer is sent
-// in parts, every one but the last with More set.
+// in parts, every one but the last with More set. Several messages without
+// descriptors may share a datagram, if they fit: see [Conn.SendAll].
 //
 //	supd -> suplog   Hello, Open (+descriptors), Run, Set, Reopen, Clear, Drain, Close, Hold, Stop
 //	suplog -> supd   Hello, Serving (+descriptors), Held (+descriptor), Opened, Failed,
@@ -30,7 +31,12 @@ import "golang.org/x/sys/unix"
 
 // Version of the protocol. Messages of a kind, and settings under a tag, that
 // a side does not know are ignored by it.
-const Version = 1
+const Version = 2
+
+// SharesDatagrams is the first version that understands datagrams with several
+// messages. Whoever has not said Hello yet, or with an earlier version, gets one
+// message at a time.
+const SharesDatagrams = 2
 
 // MaxMessage is the most bytes that one message may have.
 const MaxMessage = 60 << 10
@@ -109,6 +115,9 @@ const (
 	// stream that is being worked on, so that nothing is lost with suplog.
 	// A later Keep replaces them.
 	Keep
+	// several is what a datagram with several messages begins with. Conn takes
+	// it apart.
+	several
 
 	kinds // one more than the last
 )
@@ -117,7 +126,7 @@ var kindNames = [kinds]string{
 	Hello: "hello", Open: "open", Run: "run", Set: "set", Reopen: "reopen", Clear: "clear", Drain: "drain",
 	Close: "close", Hold: "hold", Stop: "stop", Serving: "serving", Held: "held", Opened: "opened", Failed: "failed",
 	Data: "data", Comm: "comm", Drained: "drained", Error: "error", Cleared: "cleared", Reopened: "reopened",
-	Closed: "closed", Keep: "keep",
+	Closed: "closed", Keep: "keep", several: "several",
 }
 
 func (k Kind) String() string {

@@ -225,7 +225,23 @@ func readWire(conn *logwire.Conn, r *wireReader, l *logPlane) {
 			return
 		}
 		m.Data = slices.Clone(m.Data)
-		l.d.post(func() { l.heard(&m) })
+		if !conn.More() {
+			l.d.post(func() { l.heard(&m) })
+			continue
+		}
+		several := []logwire.Message{m}
+		for conn.More() {
+			var m logwire.Message
+			if conn.Receive(&m) == nil {
+				m.Data = slices.Clone(m.Data)
+				several = append(several, m)
+			}
+		}
+		l.d.post(func() {
+			for i := range several {
+				l.heard(&several[i])
+			}
+		})
 	}
 }
 

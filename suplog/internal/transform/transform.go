@@ -20,7 +20,7 @@ type Options struct {
 	// Capture cuts out what stands between Begin and End, and the tokens.
 	Capture bool
 	// StripANSI removes everything from ESC [ up to the next of the letters
-	// that end a sequence.
+	// that end a sequence, in sections, too.
 	StripANSI bool
 	// Timestamp puts the time before each line, Prefix a name.
 	Timestamp bool
@@ -41,8 +41,10 @@ type State struct {
 	// section, End's inside. They are held back, since they may turn out to
 	// be one; they need not be kept, being known.
 	Token uint8
-	// Escape: escNone, escSeen (an ESC is held back) or escInside.
-	Escape uint8
+	// Escape: escNone, escSeen (an ESC is held back) or escInside. Sections
+	// have one of their own: an escape sequence around a section goes on behind
+	// it.
+	Escape, SectionEscape uint8
 	// Capturing is set inside of a section.
 	Capturing bool
 	// MidLine is set when the next byte continues a line.
@@ -70,20 +72,31 @@ type Section interface {
 type Transformer struct {
 	Options
 	Section Section // needed with Capture only
+	// Ends tells, for each section that was completed by the last Transform,
+	// how much of plain was written before its end. It is valid until the next
+	// call.
+	Ends []int
 
-	kept, plain, lines []byte
+	kept, plain, lines, section []byte
 }
 
 // Transform takes the next piece of output and brings st up to date. plain is
 // what is left of it, lines the same with something before each line; both are
 // valid until the next call. now is the time for lines that begin here.
 func (t *Transformer) Transform(st *State, p []byte, now time.Time) (plain, lines []byte) {
+	t.Ends = t.Ends[:0]
 	if t.Capture || st.Capturing || st.Token > 0 {
 		t.kept = t.cut(t.kept[:0], st, p)
 		p = t.kept
 	}
 	if t.StripANSI || st.Escape != escNone {
-		t.plain = strip(t.plain[:0], st, p)
+		t.plain = t.plain[:0]
+		from := 0
+		for i, end := range t.Ends {
+			t.plain = strip(t.plain, &st.Escape, p[from:end])
+			t.Ends[i], from = len(t.plain), end
+		}
+		t.plain = strip(t.plain, &st.Escape, p[from:])
 		p = t.plain
 	}
 	return p, t.begin(st, p, now)
@@ -92,14 +105,14 @@ func (t *Transformer) Transform(st *State, p []byte, now time.Time) (plain, line
 // Flush gives what is held back, because nothing follows that could complete
 // it. An unfinished section is dropped.
 func (t *Transformer) Flush(st *State, now time.Time) (plain, lines []byte) {
-	t.plain = t.plain[:0]
+	t.plain, t.Ends = t.plain[:0], t.Ends[:0]
 	if !st.Capturing {
 		t.plain = append(t.plain, Begin[:st.Token]...)
 	}
 	if st.Escape == escSeen {
 		t.plain = append([]byte{0x1b}, t.plain...)
 	}
-	st.Token, st.Escape, st.Capturing, st.Captured = 0, escNone, false, 0
+	st.Token, st.Escape, st.SectionEscape, st.Capturing, st.Captured = 0, escNone, escNone, false, 0
 	return t.plain, t.begin(st, t.plain, now)
 }
 
@@ -134,7 +147,8 @@ func (t *Transformer) cut(out []byte, st *State, p []byte) []byte {
 		}
 		st.Token = 0
 		if st.Capturing {
-			t.Section.Complete(st.Captured)
+			t.complete(st)
+			t.Ends = append(t.Ends, len(out))
 		}
 		st.Capturing, st.Captured = !st.Capturing, 0
 	}
@@ -146,20 +160,38 @@ func (t *Transformer) pass(out []byte, st *State, p []byte) []byte {
 	if !st.Capturing {
 		return append(out, p...)
 	}
+	if t.StripANSI || st.SectionEscape != escNone {
+		t.section = strip(t.section[:0], &st.SectionEscape, p)
+		p = t.section
+	}
+	t.capture(st, p)
+	return out
+}
+
+func (t *Transformer) capture(st *State, p []byte) {
 	if len(p) > 0 {
 		t.Section.Capture(st.Captured, p)
 		st.Captured += uint64(len(p))
 	}
-	return out
+}
+
+// complete ends a section.
+func (t *Transformer) complete(st *State) {
+	if st.SectionEscape == escSeen {
+		t.capture(st, []byte{0x1b})
+	}
+	st.SectionEscape = escNone
+	t.Section.Complete(st.Captured)
 }
 
 // finals are the letters that end an escape sequence.
 const finals = "HfABCDRsuJKhlpm"
 
-// strip appends p without escape sequences to out.
-func strip(out []byte, st *State, p []byte) []byte {
+// strip appends p without escape sequences to out. escape is where it stands
+// in one.
+func strip(out []byte, escape *uint8, p []byte) []byte {
 	for len(p) > 0 {
-		switch st.Escape {
+		switch *escape {
 		case escNone:
 			i := bytes.IndexByte(p, 0x1b)
 			if i < 0 {
@@ -167,22 +199,22 @@ func strip(out []byte, st *State, p []byte) []byte {
 			}
 			out = append(out, p[:i]...)
 			p = p[i+1:]
-			st.Escape = escSeen
+			*escape = escSeen
 		case escSeen:
 			if p[0] == '[' {
 				p = p[1:]
-				st.Escape = escInside
+				*escape = escInside
 				continue
 			}
 			out = append(out, 0x1b)
-			st.Escape = escNone
+			*escape = escNone
 		case escInside:
 			i := bytes.IndexAny(p, finals)
 			if i < 0 {
 				return out
 			}
 			p = p[i+1:]
-			st.Escape = escNone
+			*escape = escNone
 		}
 	}
 	return out

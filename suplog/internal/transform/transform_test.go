@@ -54,7 +54,8 @@ func TestTransform(t *testing.T) {
 		{"begin in a section", Options{Capture: true}, Begin + "a" + Begin + "<!--" + End + "b", "b", []string{"a" + Begin + "<!--"}},
 		{"unfinished token", Options{Capture: true}, "a<!--XSUPER", "a<!--XSUPER", nil},
 		{"unfinished section", Options{Capture: true}, "a" + Begin + "secret<!--XSUPERVISOR:E", "a", nil},
-		{"capture and strip", Options{Capture: true, StripANSI: true}, "\x1b[1ma" + Begin + "\x1b[2mb" + End + "\x1b[0mc", "ac", []string{"\x1b[2mb"}},
+		{"capture and strip", Options{Capture: true, StripANSI: true}, "\x1b[1ma" + Begin + "\x1b[2mb" + End + "\x1b[0mc", "ac", []string{"b"}},
+		{"strip a sequence around a section", Options{Capture: true, StripANSI: true}, "a\x1b[" + Begin + "b\x1b[1" + End + "1mc" + Begin + "d\x1b" + End, "ac", []string{"b", "d\x1b"}},
 		{"timestamp and prefix", Options{Timestamp: true, Prefix: "foo"}, "a\n\nb", "2026-01-31T12:00:00.123Z foo | a\n2026-01-31T12:00:00.123Z foo | \n2026-01-31T12:00:00.123Z foo | b", nil},
 	}
 	for _, tt := range tests {
@@ -63,6 +64,41 @@ func TestTransform(t *testing.T) {
 			if got != tt.want || fmt.Sprint(comm) != fmt.Sprint(tt.comm) {
 				t.Errorf("%s, in pieces of %d:\n got %q %q\nwant %q %q", tt.name, step, got, comm, tt.want, tt.comm)
 				break
+			}
+		}
+	}
+}
+
+// What was written before the end of a section is told of before it, what was
+// written after it, after it.
+func TestEnds(t *testing.T) {
+	const in = "a\x1b[1mb" + Begin + "1" + End + "c\x1b[0m" + Begin + "2" + End + Begin + "3" + End + "d"
+	for _, tt := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Capture: true}, "a\x1b[1mb|1|c\x1b[0m|2||3|d"},
+		{Options{Capture: true, StripANSI: true}, "ab|1|c|2||3|d"},
+		{Options{Capture: true, Prefix: "p"}, "a\x1b[1mb|1|c\x1b[0m|2||3|d"},
+	} {
+		for step := 1; step <= len(in); step++ {
+			var s sections
+			tr := Transformer{Options: tt.o, Section: &s}
+			var st State
+			var got string
+			for rest := in; rest != ""; {
+				n := min(step, len(rest))
+				plain, _ := tr.Transform(&st, []byte(rest[:n]), time.Time{})
+				from := 0
+				for i, end := range tr.Ends {
+					got += string(plain[from:end]) + "|" + s.done[i] + "|"
+					from = end
+				}
+				got += string(plain[from:])
+				rest, s.done = rest[n:], nil
+			}
+			if got != tt.want {
+				t.Errorf("%+v, in pieces of %d: got %q, want %q", tt.o, step, got, tt.want)
 			}
 		}
 	}
