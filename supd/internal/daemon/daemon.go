@@ -6,7 +6,9 @@
 // it as a message: a function that it runs between two others. So nothing here
 // needs a lock, and what is handed out is a copy. The loop never waits: what
 // may take long (fork, opening files, the log process, the disk) happens in
-// other goroutines, which post what came of it.
+// other goroutines, which post what came of it. While the loop has nothing to
+// do, one other goroutine may take a turn in its place: that which hears event
+// listeners, see ears.go.
 //
 // The way of a start, to find one's way around: requests.go asks the state
 // machine of lib/process; proc.go carries out its effects; logs.go has the
@@ -18,6 +20,7 @@ import (
 	"context"
 	"crypto/rand"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -94,8 +97,15 @@ type Daemon struct {
 	ctx  context.Context // of Run
 	// shown is the mood, for those who only ask for that.
 	shown atomic.Int32
+	// floor is held by whoever takes a turn: the loop, except while it waits, or
+	// ears.
+	floor sync.Mutex
 
-	// All below belongs to the loop.
+	// All below belongs to the loop, that is, to whoever has the floor.
+
+	// sleepsUntil is when the loop wakes up by itself.
+	sleepsUntil time.Duration
+	ears        *ears
 
 	epoch  time.Time
 	timers timers
@@ -172,6 +182,7 @@ func New(opts Options) *Daemon {
 	} else {
 		d.instance = rand.Text()[:12]
 	}
+	d.ears = newEars(d)
 	d.logs = newLogPlane(d)
 	d.events = newDispatcher(d)
 	d.notify = newNotifier(d)
@@ -185,6 +196,7 @@ func (d *Daemon) Run(ctx context.Context) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.ctx = ctx
+	d.floor.Lock() // and kept at the end
 	go runSpawner(ctx, d)
 	saved := make(chan struct{})
 	if d.opts.StateDir != nil {
@@ -206,16 +218,22 @@ func (d *Daemon) Run(ctx context.Context) int {
 	defer timer.Stop()
 	for d.settle(); !d.finished; d.settle() {
 		if at, ok := d.timers.next(); ok {
+			d.sleepsUntil = at
 			timer.Reset(max(at-d.now(), 0))
 		} else {
+			d.sleepsUntil = forever
 			timer.Stop()
 		}
+		d.floor.Unlock()
 		select {
 		case f := <-d.mail:
+			d.floor.Lock()
 			f()
 		case sig := <-d.opts.Signals:
+			d.floor.Lock()
 			d.signal(sig)
 		case <-timer.C:
+			d.floor.Lock()
 			// What has ended is seen before what has become due, so that an
 			// end before startsecs is never taken for a success.
 			d.reap()

@@ -261,6 +261,9 @@ func (e *dispatcher) communication(s *stream, m *logwire.Message) {
 	if e.hub.Wants(channel.CommunicationType()) {
 		e.publish(channel.Communication(s.p.cfg.Name, s.p.group.name(), int(m.PID), data))
 	}
+	if e.hub.Debug {
+		e.d.log.Print(activity.Debug, spawn.Quote(s.p.cfg.Name)+" "+s.channel+" emitted a comm event")
+	}
 }
 
 func (e *dispatcher) remote(kind, data string) { e.publish(event.Remote(kind, data)) }

@@ -24,14 +24,15 @@ func (g *group) stdinFor(p *proc) func() (int, error) {
 	}
 }
 
-// stdinDone gives back what stdinFor lent. The last process to do so closes
-// the socket.
-func (g *group) stdinDone(p *proc) {
-	if !p.usesSocket {
+// stdinDone gives back what stdinFor lent, once what has become of the process
+// has been told of, and before it is started again. The last process to do so
+// closes the socket.
+func (p *proc) stdinDone() {
+	if !p.returnsSocket {
 		return
 	}
-	p.usesSocket = false
-	if line := g.socket.Done(); line != "" {
+	p.returnsSocket, p.usesSocket = false, false
+	if line := p.group.socket.Done(); line != "" {
 		p.d.log.Print(activity.Info, line)
 	}
 }

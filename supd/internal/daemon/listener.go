@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"bytes"
-	"errors"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,177 +16,134 @@ import (
 type listener struct {
 	p    *proc
 	pool *group
-	run  *listenerRun // of the process that runs, or whose last output is awaited
+	run  *listenerRun // of the process that runs, or that ran last
 }
 
-// listenerRun is one run of a listener.
+// listenerRun is one run of a listener. It belongs to the loop.
 type listenerRun struct {
-	stdout *os.File
-	ended  bool   // its standard output is at its end
-	atEnd  func() // called then, if set
-	// resume lets the reading goroutine go on after a pause; it is closed to
-	// end it.
-	resume chan struct{}
-	paused func() // called when it pauses, if set
-}
-
-// pause stops the reading, and calls done when all that was read has been
-// dealt with.
-func (r *listenerRun) pause(done func()) {
-	if r.ended {
-		done()
-		return
-	}
-	r.paused = done
-	_ = r.stdout.SetReadDeadline(time.Unix(1, 0))
-}
-
-func (r *listenerRun) pausedNow() {
-	if f := r.paused; f != nil {
-		r.paused = nil
-		f()
-	}
-}
-
-// unpause goes on with the reading.
-func (r *listenerRun) unpause() {
-	if r.ended {
-		return
-	}
-	r.paused = nil
-	_ = r.stdout.SetReadDeadline(time.Time{})
-	select {
-	case r.resume <- struct{}{}:
-	default:
-	}
-}
-
-// started begins to read what a new run of the listener writes.
-func (l *listener) started(stdout *os.File) {
-	run := &listenerRun{stdout: stdout, resume: make(chan struct{}, 1)}
-	l.run = run
-	logged := -1
-	if l.p.out.pipe >= 0 {
-		if fd, err := openWriteEnd(l.p.out.pipe, -1); err == nil {
-			_ = unix.SetNonblock(fd, true)
-			logged = fd
-		}
-	}
-	d := l.p.d
-	debug := d.log.Enabled(activity.Debug)
-	go func() {
-		defer func() {
-			stdout.Close()
-			if logged >= 0 {
-				unix.Close(logged)
-			}
-		}()
-		for {
-			// A buffer a read: the loop keeps what it gets.
-			buf := make([]byte, 8<<10)
-			n, err := stdout.Read(buf)
-			if n > 0 && debug && err == nil {
-				n += readRest(stdout, buf, n)
-			}
-			if n > 0 {
-				if logged >= 0 {
-					// A log that is stuck must not hold the conversation up.
-					_, _ = unix.Write(logged, buf[:n])
-				}
-				d.post(func() {
-					if l.run == run {
-						if debug {
-							d.log.Print(activity.Debug, spawn.Quote(l.p.cfg.Name)+" stdout output:\n"+spawn.QuoteBytes(buf[:n]))
-						}
-						d.events.do(l.pool.pool.Output(l.p.cfg.Name, buf[:n]))
-						d.progress()
-					}
-				})
-			}
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				d.post(run.pausedNow)
-				select {
-				case <-run.resume:
-					continue
-				case <-d.done:
-					return
-				}
-			}
-			if err != nil {
-				d.post(func() {
-					run.ended = true
-					run.pausedNow()
-					if run.atEnd != nil {
-						run.atEnd()
-					}
-				})
-				return
-			}
-		}
-	}()
+	l      *listener
+	stdout int  // non-blocking
+	logged int  // where the copy goes, -1 for nowhere
+	ended  bool // its standard output is at its end, and closed
+	// gathered is what was read and waits to be shown in the debug log; late
+	// ends the wait.
+	gathered []byte
+	late     *timer
 }
 
 // answerGather is how long a listener may take between a result and the READY
 // after it for both to be shown in one piece.
 const answerGather = 20 * time.Millisecond
 
-// readRest reads behind the n bytes in buf what comes shortly after them, up to
-// a READY: the debug log shows what a listener says as Supervisor's does, a
-// result together with READY. It returns how many bytes came.
-func readRest(stdout *os.File, buf []byte, n int) (more int) {
-	raw, err := stdout.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	end := time.Now().Add(answerGather)
-	_ = raw.Control(func(fd uintptr) {
-		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		for n+more < len(buf) && !bytes.HasSuffix(buf[:n+more], []byte("READY\n")) {
-			left := time.Until(end)
-			if left <= 0 {
-				return
-			}
-			got, err := unix.Poll(ready, int(left/time.Millisecond)+1)
-			if err == unix.EINTR {
-				continue
-			}
-			if err != nil || got == 0 {
-				return
-			}
-			m, err := unix.Read(int(fd), buf[n+more:])
-			if err != nil || m <= 0 {
-				return
-			}
-			more += m
+// started begins to read what a new run of the listener writes to stdout, a
+// non-blocking descriptor that is ours from then on.
+func (l *listener) started(stdout int) {
+	run := &listenerRun{l: l, stdout: stdout, logged: -1}
+	l.run = run
+	if l.p.out.pipe >= 0 {
+		if fd, err := openWriteEnd(l.p.out.pipe, -1); err == nil {
+			_ = unix.SetNonblock(fd, true)
+			run.logged = fd
 		}
-	})
-	return more
+	}
+	if err := l.p.d.ears.attend(run); err != nil {
+		l.p.d.log.Print(activity.Error, "cannot listen to "+l.p.fullName()+": "+err.Error())
+	}
 }
 
-// drain calls done when all that the ended listener wrote was read, or when
-// patience ends (a grandchild may keep its standard output open).
-func (l *listener) drain(patience time.Duration, done func()) {
-	run := l.run
-	if run == nil || run.ended {
-		done()
-		return
-	}
-	var t *timer
-	once := func() {
-		if run.atEnd != nil {
-			run.atEnd = nil
-			l.p.d.timers.clear(t)
-			done()
+// mostDrained bounds what is read of a listener that has ended, in bytes: what
+// it has started may go on writing.
+const mostDrained = 1 << 20
+
+// drain reads what the ended listener wrote.
+func (l *listener) drain() {
+	for n := 0; l.run != nil && n < mostDrained; {
+		m := l.run.read()
+		if m == 0 {
+			break
 		}
+		n += m
 	}
-	run.atEnd = once
-	t = l.p.d.after(patience, once)
+	if l.run != nil {
+		l.run.show()
+	}
 }
 
 // ended closes the books of a run.
 func (l *listener) ended() {
-	if l.run != nil && !l.run.ended {
-		l.run.stdout.Close()
+	if l.run != nil {
+		l.run.end()
 	}
 	l.run = nil
+}
+
+// read deals with what there is to be read, up to a few kilobytes, and tells how
+// much it was.
+func (r *listenerRun) read() int {
+	if r.ended {
+		return 0
+	}
+	d := r.l.p.d
+	n, err := unix.Read(r.stdout, d.ears.buf)
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return 0
+	case err != nil || n == 0:
+		r.end()
+		return 0
+	}
+	data := d.ears.buf[:n]
+	if r.logged >= 0 {
+		// A log that is stuck must not hold the conversation up.
+		_, _ = unix.Write(r.logged, data)
+	}
+	if d.events.hub.Debug {
+		r.gather(data)
+	} else {
+		d.events.do(r.l.pool.pool.Output(r.l.p.cfg.Name, data))
+	}
+	return n
+}
+
+// gather waits a moment for a READY to follow what was read: the debug log shows
+// what a listener says as Supervisor's does, a result together with READY.
+func (r *listenerRun) gather(data []byte) {
+	r.gathered = append(r.gathered, data...)
+	switch {
+	case bytes.HasSuffix(r.gathered, []byte("READY\n")):
+		r.show()
+	case r.late == nil:
+		r.late = r.l.p.d.after(answerGather, func() {
+			r.show()
+			r.l.p.d.progress()
+		})
+	}
+}
+
+// show shows what was gathered, and deals with it.
+func (r *listenerRun) show() {
+	d, name := r.l.p.d, r.l.p.cfg.Name
+	if r.late != nil {
+		d.timers.clear(r.late)
+		r.late = nil
+	}
+	data := r.gathered
+	r.gathered = nil
+	if len(data) > 0 && r.l.run == r {
+		d.log.Print(activity.Debug, spawn.Quote(name)+" stdout output:\n"+spawn.QuoteBytes(data))
+		d.events.do(r.l.pool.pool.Output(name, data))
+	}
+}
+
+func (r *listenerRun) end() {
+	r.show()
+	if r.ended {
+		return
+	}
+	r.ended = true
+	r.l.p.d.ears.leave(r)
+	unix.Close(r.stdout)
+	if r.logged >= 0 {
+		unix.Close(r.logged)
+	}
 }

@@ -28,7 +28,8 @@ type proc struct {
 	stdin    stdin
 	listener *listener // of a process in an event listener pool
 	// usesSocket is set while the process has a share in its group's socket.
-	usesSocket bool
+	// returnsSocket is set when it is about to give it back.
+	usesSocket, returnsSocket bool
 	// resolving is set while the command of a start is being looked for,
 	// unresolved says why it cannot be run.
 	resolving  bool
@@ -121,6 +122,7 @@ func (p *proc) step(ev process.Event, turn process.Turn) {
 func (p *proc) perform(e process.Effect) {
 	switch e := e.(type) {
 	case process.Spawn:
+		p.stdinDone()
 		p.d.requestStart(p)
 	case process.Kill:
 		p.kill(e)

@@ -134,6 +134,9 @@ func (p *proc) endedAs(status unix.WaitStatus, known bool, turn process.Turn) {
 		p.gone()
 		return
 	}
+	if p.listener != nil {
+		p.listener.drain()
+	}
 	// One more than there are, so that none that answers at once ends the
 	// wait.
 	streams := p.streams()
@@ -146,11 +149,7 @@ func (p *proc) endedAs(status unix.WaitStatus, known bool, turn process.Turn) {
 	for _, s := range streams {
 		s.drain(patience, drained)
 	}
-	if p.listener != nil {
-		p.listener.drain(patience, drained)
-	} else {
-		drained()
-	}
+	drained()
 }
 
 // startsAgain tells whether the process is started again at once.
@@ -177,7 +176,8 @@ func (p *proc) gone() {
 	if p.listener != nil {
 		p.listener.ended()
 	}
-	p.group.stdinDone(p)
+	p.returnsSocket = p.usesSocket
+	defer p.stdinDone()
 	p.d.events.runEnded(p)
 	turn := p.d.turn()
 	// The end is when it was reaped, but nothing is to be started now that

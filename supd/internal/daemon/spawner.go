@@ -59,9 +59,9 @@ type programJob struct {
 type spawned struct {
 	pid    int
 	ticks  uint64
-	pidfd  int      // to be deposited, -1 if there is none
-	stdin  int      // our end of the pipe, non-blocking; -1 if there is none
-	stdout *os.File // a listener's protocol, nil otherwise
+	pidfd  int // to be deposited, -1 if there is none
+	stdin  int // our end of the pipe, non-blocking; -1 if there is none
+	stdout int // a listener's protocol, -1 otherwise
 	err    error
 }
 
@@ -194,8 +194,9 @@ func (d *Daemon) submit(p *proc) {
 // spawned takes over what the spawner made.
 func (p *proc) spawned(r spawned) {
 	if r.err != nil {
-		p.group.stdinDone(p)
+		p.returnsSocket = p.usesSocket
 		p.apply(process.SpawnFailed{Reason: r.err.Error()})
+		p.stdinDone()
 		return
 	}
 	p.d.children[r.pid] = p
@@ -275,7 +276,7 @@ func runSpawner(ctx context.Context, d *Daemon) {
 // run makes the process of a job. Its command was found before its logs were
 // opened, but may be gone by now.
 func (j *programJob) run(s *spawn.Spawner) (r spawned) {
-	r.stdin, r.pidfd = -1, -1
+	r.stdin, r.stdout, r.pidfd = -1, -1, -1
 	c, err := j.command()
 	if err != nil {
 		return spawned{stdin: -1, pidfd: -1, err: err}
@@ -285,7 +286,7 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 		closeAll(theirs)
 		if r.err != nil {
 			closeAll(mine)
-			r.stdin, r.stdout = -1, nil
+			r.stdin, r.stdout = -1, -1
 		}
 	}()
 	fail := func(err error) spawned {
@@ -370,7 +371,7 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 		r.pidfd = fd
 	}
 	if protocol >= 0 {
-		r.stdout = os.NewFile(uintptr(protocol), j.cfg.Name+" stdout")
+		r.stdout = protocol
 	}
 	return r
 }

@@ -374,7 +374,7 @@ func (p *proc) adoptListener(was string) {
 	d.events.do(pool.Process(p.cfg.Name, p.m.State.String()))
 	fd, err := openPipeOf(p.m.PID, 1, unix.O_RDONLY)
 	if err == nil {
-		p.listener.started(os.NewFile(uintptr(fd), p.cfg.Name+" stdout"))
+		p.listener.started(fd)
 	}
 	if d.opts.Upgraded && err == nil {
 		return // restorePools knows where it stands

@@ -175,9 +175,10 @@ func (d *Daemon) goOver(patience time.Duration) {
 			d.lastStep(texts, patience)
 		}
 	}
+	// What listeners say from now on the next image reads.
 	for _, run := range d.conversations() {
-		left++
-		run.pause(paused)
+		d.ears.leave(run)
+		run.show()
 	}
 	for _, p := range d.listing {
 		left++
@@ -221,7 +222,7 @@ func (d *Daemon) halfDone() bool {
 func (d *Daemon) conversations() []*listenerRun {
 	var runs []*listenerRun
 	for _, p := range d.listing {
-		if p.listener != nil && p.listener.run != nil {
+		if p.listener != nil && p.listener.run != nil && !p.listener.run.ended {
 			runs = append(runs, p.listener.run)
 		}
 	}
@@ -256,7 +257,7 @@ func (d *Daemon) lastStep(stdin map[string]map[string][]byte, patience time.Dura
 // unpause goes on with what was paused.
 func (d *Daemon) unpause() {
 	for _, run := range d.conversations() {
-		run.unpause()
+		_ = d.ears.attend(run)
 	}
 	for _, p := range d.listing {
 		p.stdin.unpause()
