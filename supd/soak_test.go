@@ -30,7 +30,7 @@ func amount[T any](short, full T) T {
 
 // worker is the path of testdata/worker. It is built once, beside the tools,
 // and removed with them.
-func worker(t *testing.T) string {
+func worker(t testing.TB) string {
 	t.Helper()
 	workerOnce.Lock()
 	defer workerOnce.Unlock()

@@ -5,6 +5,10 @@
 //	                    lets it, until SIGTERM
 //	worker listen FILE  is an event listener that appends each event to FILE,
 //	                    as a line: header, tab, first line of the payload
+//	worker answer FILE  is an event listener that does nothing but answer; at an
+//	                    event of type "end" it writes into FILE how many events it
+//	                    had before, and within how many nanoseconds
+//	worker say N        writes N lines of 100 bytes in a second, until it is killed
 //
 // Of NAME there may be one at a time: it holds a lock on NAME.lock, and who finds
 // it taken says so in the file "twice". NAME.runs has a line "began PID" and,
@@ -26,7 +30,7 @@ import (
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: worker lines NAME | listen FILE")
+		fmt.Fprintln(os.Stderr, "usage: worker lines NAME | listen FILE | answer FILE | say N")
 		os.Exit(2)
 	}
 	var err error
@@ -35,6 +39,10 @@ func main() {
 		err = lines(os.Args[2])
 	case "listen":
 		err = listen(os.Args[2])
+	case "answer":
+		err = answer(os.Args[2])
+	case "say":
+		err = say(os.Args[2])
 	default:
 		err = fmt.Errorf("unknown kind %q", os.Args[1])
 	}
@@ -100,9 +108,33 @@ func lines(name string) error {
 }
 
 func listen(file string) error {
+	return converse(func(header, first string) error { return note(file, "%s\t%s", header, first) })
+}
+
+func answer(file string) error {
+	var began time.Time
+	count := 0
+	return converse(func(_, first string) error {
+		switch {
+		case first == "type:end":
+			return note(file, "%d %d", count, time.Since(began))
+		case count == 0:
+			began = time.Now()
+		}
+		count++
+		return nil
+	})
+}
+
+// converse is an event listener that has each event handled: its header, and the
+// first line of its payload.
+func converse(handle func(header, first string) error) error {
 	in := bufio.NewReader(os.Stdin)
+	reply := "READY\n"
 	for {
-		fmt.Print("READY\n")
+		if _, err := io.WriteString(os.Stdout, reply); err != nil {
+			return err
+		}
 		header, err := in.ReadString('\n')
 		if err != nil {
 			return err
@@ -117,9 +149,23 @@ func listen(file string) error {
 			return err
 		}
 		first, _, _ := strings.Cut(string(payload), "\n")
-		if err := note(file, "%s\t%s", strings.TrimSpace(header), first); err != nil {
+		if err := handle(strings.TrimSpace(header), first); err != nil {
 			return err
 		}
-		fmt.Print("RESULT 2\nOK")
+		reply = "RESULT 2\nOKREADY\n"
 	}
+}
+
+func say(rate string) error {
+	n, err := strconv.Atoi(rate)
+	if err != nil || n <= 0 {
+		return fmt.Errorf("%q is no number of lines", rate)
+	}
+	line := strings.Repeat("x", 99) + "\n"
+	for range time.Tick(time.Second / time.Duration(n)) {
+		if _, err := io.WriteString(os.Stdout, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
