@@ -66,6 +66,8 @@ func (d *daemon) cleanup() {
 	if d.cmd != nil {
 		d.kill()
 	}
+	d.mu.Lock() // receive may still be at what was said last
+	defer d.mu.Unlock()
 	for _, s := range d.streams {
 		unix.Close(s.r)
 		if s.w >= 0 {
