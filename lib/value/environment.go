@@ -2,7 +2,6 @@ package value
 
 import (
 	"errors"
-	"sort"
 	"strings"
 	"unicode/utf8"
 )
@@ -71,34 +70,6 @@ func ParseEnvironment(s string) ([]Pair, []EnvironmentNote, error) {
 }
 
 const pairHint = `put the value in double quotes if it holds anything but letters, digits and _/.+-():`
-
-// FormatEnvironment writes env as ParseEnvironment reads it, sorted by name.
-// ok is false if a value holds both kinds of quotation marks, or begins or
-// ends with one, which cannot be written.
-func FormatEnvironment(env map[string]string) (s string, ok bool) {
-	names := make([]string, 0, len(env))
-	for n := range env {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	var b strings.Builder
-	ok = true
-	for i, n := range names {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		v := env[n]
-		q := `"`
-		if strings.Contains(v, q) {
-			q = "'"
-		}
-		if strings.Contains(v, q) || strings.Trim(v, `'"`) != v {
-			ok = false
-		}
-		b.WriteString(n + "=" + q + v + q)
-	}
-	return b.String(), ok
-}
 
 // envLexer cuts an environment= value into tokens.
 type envLexer struct {

@@ -41,7 +41,7 @@ func FuzzParseEnvironment(f *testing.F) {
 		for _, p := range pairs {
 			env[p.Name] = p.Value
 		}
-		text, ok := FormatEnvironment(env)
+		text, ok := formatEnvironment(env)
 		if !ok {
 			return
 		}
@@ -66,8 +66,8 @@ func FuzzParseBytes(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := ParseBytes(FormatBytes(n)); err != nil || again != n {
-			t.Fatalf("%d is written %s and read %d, %v", n, FormatBytes(n), again, err)
+		if again, err := ParseBytes(formatBytes(n)); err != nil || again != n {
+			t.Fatalf("%d is written %s and read %d, %v", n, formatBytes(n), again, err)
 		}
 	})
 }
@@ -88,7 +88,7 @@ func FuzzScalars(f *testing.F) {
 			}
 		}
 		if codes, err := ParseExitCodes(s); err == nil {
-			if again, err := ParseExitCodes(FormatExitCodes(codes)); err != nil || !slices.Equal(again, codes) {
+			if again, err := ParseExitCodes(formatExitCodes(codes)); err != nil || !slices.Equal(again, codes) {
 				t.Fatalf("%v is not read back: %v, %v", codes, again, err)
 			}
 		}

@@ -125,18 +125,6 @@ func hintBytes(s string) string {
 	return ""
 }
 
-// FormatBytes writes n with the largest suffix that divides it.
-func FormatBytes(n int64) string {
-	if n != 0 {
-		for _, u := range suffixes {
-			if n%u.size == 0 {
-				return strconv.FormatInt(n/u.size, 10) + strings.ToUpper(u.name)
-			}
-		}
-	}
-	return strconv.FormatInt(n, 10)
-}
-
 var errNumber = errors.New("not a number")
 
 // asciiDigits removes white space and the sign from s and turns digits of

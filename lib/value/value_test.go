@@ -117,8 +117,8 @@ func TestParseBytes(t *testing.T) {
 		checkCode(t, err, BadInteger)
 	}
 	for n, want := range map[int64]string{0: "0", 1: "1", 1024: "1KB", 50 << 20: "50MB", 1 << 30: "1GB", -2048: "-2KB"} {
-		if got := FormatBytes(n); got != want {
-			t.Errorf("FormatBytes(%d) = %q, want %q", n, got, want)
+		if got := formatBytes(n); got != want {
+			t.Errorf("formatBytes(%d) = %q, want %q", n, got, want)
 		}
 	}
 }
@@ -206,7 +206,7 @@ func TestParseExitCodes(t *testing.T) {
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("ParseExitCodes(%q) = %v, %v", s, got, err)
 		}
-		if back, err := ParseExitCodes(FormatExitCodes(got)); err != nil || !slices.Equal(back, got) {
+		if back, err := ParseExitCodes(formatExitCodes(got)); err != nil || !slices.Equal(back, got) {
 			t.Errorf("%v is not read back", got)
 		}
 	}

@@ -155,18 +155,6 @@ func ParseExitCodes(s string) ([]int, error) {
 	return codes, nil
 }
 
-// FormatExitCodes writes codes as ParseExitCodes reads them.
-func FormatExitCodes(codes []int) string {
-	var b strings.Builder
-	for i, c := range codes {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprint(&b, c)
-	}
-	return b.String()
-}
-
 // ParseChoice reads one of several words, which are given in lower case.
 func ParseChoice(s string, choices []string) (string, error) {
 	word := Lower(s)
