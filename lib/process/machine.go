@@ -154,8 +154,8 @@ func (Kill) effect()     {}
 func (Announce) effect() {}
 func (Log) effect()      {}
 
-// tooQuick is the reason that clients see for an end before startsecs.
-const tooQuick = "Exited too quickly (process log may have details)"
+// TooQuick is the reason that clients see for an end before startsecs.
+const TooQuick = "Exited too quickly (process log may have details)"
 
 // step carries one call of Step: the machine being changed and what is to be
 // done.
@@ -307,7 +307,7 @@ func (s *step) ended(status unix.WaitStatus) {
 	case s.State == Starting && s.turn.Now-s.StartedAt < s.spec.StartSecs:
 		s.Ended = s.turn.Unix
 		s.PID = 0
-		s.SpawnErr = tooQuick
+		s.SpawnErr = TooQuick
 		s.failedAfterExit(text)
 	case s.State == Starting:
 		// startsecs are over, only the timer has not been heard yet.

@@ -98,7 +98,7 @@ func TestLife(t *testing.T) {
 		{"exit before startsecs fails whatever the status", spec(nil), []happening{{0, Start{}}, {0, Spawned{7}}, {s / 2, Ended{exit(0)}}},
 			`WARN "exited: a (exit status 0; not expected)", [STARTING>BACKOFF tries:1]`, Backoff,
 			func(m Machine) bool {
-				return m.SpawnErr == tooQuick && m.ExitStatus == 0 && m.PID == 0 && m.Deadline == s/2+s
+				return m.SpawnErr == TooQuick && m.ExitStatus == 0 && m.PID == 0 && m.Deadline == s/2+s
 			}},
 		{"second retry comes two seconds after the second failure", spec(nil), []happening{{0, Start{}}, {0, Spawned{7}}, {0, Ended{exit(1)}}, {s, Timer{}}, {0, Spawned{8}}, {0, Ended{exit(1)}}},
 			`WARN "exited: a (exit status 1; not expected)", [STARTING>BACKOFF tries:2]`, Backoff,

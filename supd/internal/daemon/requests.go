@@ -216,7 +216,8 @@ func (d *Daemon) startMany(ctx context.Context, pick func() ([]*proc, error), wa
 
 // collector gathers the results of an action on several processes: in the
 // order in which they come, but those that come together in the order of the
-// processes, since which of them was first by a millisecond is chance.
+// processes, since which of them was first by a millisecond is chance. What was
+// decided without a process comes before what one that ended at once has decided.
 type collector struct {
 	d     *Daemon
 	left  int // results to come, and one for who asks for them
@@ -231,6 +232,7 @@ type collector struct {
 // outcome is the result of the at-th process, and when it came.
 type outcome struct {
 	at     int
+	late   bool // the process ran for a moment
 	when   time.Duration
 	result rpc.Result
 }
@@ -243,7 +245,7 @@ func (c *collector) expect(at int, p *proc) func(error) {
 	c.pending = append(c.pending, p)
 	return func(err error) {
 		c.pending = slices.DeleteFunc(c.pending, func(q *proc) bool { return q == p })
-		c.came = append(c.came, outcome{at, c.d.now(), result(p, err)})
+		c.came = append(c.came, outcome{at, p.m.SpawnErr == process.TooQuick, c.d.now(), result(p, err)})
 		c.finish()
 	}
 }
@@ -269,7 +271,15 @@ func (c *collector) results() []rpc.Result {
 		for n < len(rest) && rest[n].when-rest[0].when < together {
 			n++
 		}
-		slices.SortFunc(rest[:n], func(a, b outcome) int { return cmp.Compare(a.at, b.at) })
+		slices.SortFunc(rest[:n], func(a, b outcome) int {
+			if a.late != b.late {
+				if a.late {
+					return 1
+				}
+				return -1
+			}
+			return cmp.Compare(a.at, b.at)
+		})
 		for _, o := range rest[:n] {
 			all = append(all, o.result)
 		}

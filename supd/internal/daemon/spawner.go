@@ -15,6 +15,7 @@ import (
 	"sup/lib/process"
 	"sup/lib/spawn"
 	"sup/lib/value"
+	"sup/supd/internal/activity"
 	"sup/supd/internal/crash"
 	"sup/supd/internal/state"
 )
@@ -149,7 +150,14 @@ func (d *Daemon) pumpStarts() {
 			reason := p.unresolved.Error()
 			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
 		case failure != nil:
-			reason := logFailure(p.cfg.Name, failure.failure.Errno, failure.failure.Text)
+			// Which log it is goes without saying if there is one only, and
+			// then the words are Supervisor's.
+			text := ""
+			if failure.settings.More != "" {
+				text = failure.failure.Text
+			}
+			reason := logFailure(p.cfg.Name, failure.failure.Errno, text)
+			d.log.Print(activity.Debug, failure.settings.Name+": "+failure.failure.Text)
 			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
 		default:
 			d.submit(p)
