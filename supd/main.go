@@ -24,7 +24,12 @@ import (
 
 // gcPercent makes the collector run less often than it does by default: what
 // supd holds is small, what it makes for each answer and each start is not.
-const gcPercent = 300
+// Above memoryLimit, in bytes, it runs as often as that takes: clients that ask for
+// much at once make the daemon slower then, and not larger.
+const (
+	gcPercent   = 300
+	memoryLimit = 48 << 20
+)
 
 func main() {
 	spawn.Init()
@@ -35,6 +40,9 @@ func main() {
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	os.Exit(run(os.Args, os.Stdout, os.Stderr))
 }

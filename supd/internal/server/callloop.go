@@ -225,8 +225,11 @@ func (c *conn) answerCall(h *callHead) bool {
 }
 
 // largeBody is how large a request may be before it counts against the memory
-// budget.
-const largeBody = 128 << 10
+// budget, and is one of the few that are answered at a time.
+const (
+	largeBody   = 128 << 10
+	largeAtOnce = 2
+)
 
 // send writes an answer with its header. What is in memory goes out in one
 // piece.

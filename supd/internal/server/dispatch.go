@@ -162,6 +162,11 @@ var errTooLarge = rpc.NewFault(rpc.Failed, "the answer is too large; ask for les
 // response in a, or 400 if the body is no request. A memo says that the call was
 // broken off, and what it needs to go on; the response tells of that as well.
 func (s *Server) answer(ctx context.Context, ep *endpoint, body []byte, a *answer) (status int, memo json.RawMessage) {
+	if len(body) > largeBody {
+		// What it says takes several times its size.
+		s.large <- struct{}{}
+		defer func() { <-s.large }()
+	}
 	req, err := rpc.ParseCall(body)
 	if err != nil {
 		s.log.Log("DEBG", fmt.Sprintf("request to %s: %v", Address(ep.conf), err))

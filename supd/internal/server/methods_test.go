@@ -321,3 +321,30 @@ func TestDefectIsAFault(t *testing.T) {
 		t.Errorf("%d lines", len(lines))
 	}
 }
+
+// Of large requests only a few are answered at a time, since each takes several
+// times its size; small ones do not wait for them.
+func TestLargeRequestsWaitTheirTurn(t *testing.T) {
+	s := newSite(t, newFake(), Options{})
+	for range largeAtOnce {
+		s.srv.large <- struct{}{}
+	}
+	answered := make(chan string, 1)
+	go func() {
+		answered <- s.call("system.multicall", "<array><data>"+strings.Repeat(entry("supervisor.getPID"), maxCalls)+"</data></array>")
+	}()
+	for range 3 {
+		if got := s.call("supervisor.getPID"); got != num("4711") {
+			t.Errorf("a small request: %s", got)
+		}
+	}
+	select {
+	case got := <-answered:
+		t.Errorf("the large one was answered out of turn: %.100s", got)
+	default:
+	}
+	<-s.srv.large
+	if got := <-answered; strings.Count(got, num("4711")) != maxCalls {
+		t.Errorf("the large one: %.100s", got)
+	}
+}

@@ -88,6 +88,8 @@ type Server struct {
 	endpoints []*endpoint
 	methods   *methodTable
 	memory    budget
+	// large are the large requests that are being answered; the others wait.
+	large chan struct{}
 
 	backend  Backend
 	log      Logger
@@ -143,7 +145,7 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 	if opts.MaxConns == 0 {
 		opts.MaxConns = defaultMaxConns()
 	}
-	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces)}
+	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces), large: make(chan struct{}, largeAtOnce)}
 	s.memory.left.Store(memoryBudget)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.streaming, s.stopStreaming = context.WithCancel(s.ctx)
