@@ -96,6 +96,16 @@ type Generation struct {
 	Kept int `xmlrpc:"kept"`
 }
 
+// LogHealth tells how the log of one output of a process does.
+type LogHealth struct {
+	Group, Name string // of the process
+	Channel     string // "stdout" or "stderr"
+	Failing     bool   // it cannot be written at present
+	// Dropped is how many bytes were given up since the daemon was started,
+	// because the log could not be written.
+	Dropped uint64
+}
+
 // StreamConfig is the part of ConfigInfo that exists once for stdout and once
 // for stderr; its fields are sent with the prefix stdout_ or stderr_.
 type StreamConfig struct {

@@ -88,6 +88,22 @@ func (p *proc) describe(now time.Duration) string {
 	return ""
 }
 
+// AllLogHealth tells of every log, in the order of AllProcessInfo.
+func (d *Daemon) AllLogHealth(ctx context.Context) (logs []rpc.LogHealth, err error) {
+	err = d.query(ctx, func() error {
+		for _, p := range d.listing {
+			for _, s := range p.streams() {
+				logs = append(logs, rpc.LogHealth{
+					Group: p.group.name(), Name: p.cfg.Name, Channel: s.channel,
+					Failing: s.outage != "", Dropped: s.dropped,
+				})
+			}
+		}
+		return nil
+	})
+	return logs, err
+}
+
 // outages says which logs of a process cannot be written, for the end of a line;
 // mostly it is "".
 func (p *proc) outages() string {

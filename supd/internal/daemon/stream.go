@@ -41,6 +41,8 @@ type stream struct {
 
 	// outage says why the log cannot be written at present, "" if it can.
 	outage string
+	// dropped counts the bytes that were given up because it could not.
+	dropped uint64
 
 	// eventsEnabled tells whether output makes events; settings.Events is also
 	// set for the sake of the activity log.
@@ -357,6 +359,7 @@ func (s *stream) trouble(m *logwire.Message) {
 		s.outage = m.Text
 		log.Print(activity.Error, s.settings.Name+": "+m.Text)
 	case logwire.Dropped:
+		s.dropped += m.N
 		// Whoever adds these up is not to count them twice.
 		log.Record(activity.Error, s.settings.Name+": dropped "+strconv.FormatUint(m.N, 10)+" bytes ("+errnoName(m.Errno)+")")
 	case logwire.Healed:

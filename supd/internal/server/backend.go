@@ -47,6 +47,8 @@ type Backend interface {
 	ProcessInfo(ctx context.Context, group, process string) (rpc.ProcessInfo, error)
 	AllProcessInfo(ctx context.Context) ([]rpc.ProcessInfo, error)
 	AllConfigInfo(ctx context.Context) ([]rpc.ConfigInfo, error)
+	// AllLogHealth tells of every log, in the order of AllProcessInfo.
+	AllLogHealth(ctx context.Context) ([]rpc.LogHealth, error)
 
 	// LogPath tells where the log of a stream ("stdout" or "stderr") is,
 	// after what the process has written so far has reached it. "" if the

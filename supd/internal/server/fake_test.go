@@ -194,6 +194,12 @@ func (f *fake) AllProcessInfo(context.Context) ([]rpc.ProcessInfo, error) {
 	}
 	return f.infos, nil
 }
+func (f *fake) AllLogHealth(context.Context) ([]rpc.LogHealth, error) {
+	return []rpc.LogHealth{
+		{Group: "one", Name: "one", Channel: "stdout", Failing: true, Dropped: 17},
+		{Group: "g", Name: `m"\`, Channel: "stderr"},
+	}, nil
+}
 func (f *fake) AllConfigInfo(context.Context) ([]rpc.ConfigInfo, error) {
 	return []rpc.ConfigInfo{{Name: "one", Group: "one", UID: -1}}, nil
 }

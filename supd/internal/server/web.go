@@ -55,6 +55,10 @@ func (ep *endpoint) servePage(w http.ResponseWriter, r *http.Request, name strin
 		fail(w, http.StatusBadRequest)
 		return
 	}
+	if name == "metrics" {
+		ep.serveMetrics(w, r)
+		return
+	}
 	dir, _, _ := strings.Cut(name, "/")
 	if dir != "stylesheets" && dir != "images" && dir != "scripts" || path.Clean(name) != name {
 		fail(w, http.StatusNotFound)

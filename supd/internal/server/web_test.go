@@ -63,6 +63,32 @@ func TestStatusPage(t *testing.T) {
 	}
 }
 
+func TestMetrics(t *testing.T) {
+	f := newFake()
+	s := newSite(t, f, Options{})
+	r := s.get("GET", "/metrics", "")
+	if r.status != 200 || r.header.Get("Content-Type") != "text/plain; version=0.0.4; charset=utf-8" {
+		t.Errorf("%+v", r)
+	}
+	for _, want := range []string{
+		"# HELP sup_process_up 1 if the process is RUNNING, else 0.\n# TYPE sup_process_up gauge\n",
+		`sup_process_up{group="one",name="one"} 1` + "\n",
+		`sup_process_up{group="g",name="m"} 0` + "\n",
+		`sup_process_state{group="one",name="one"} 20` + "\n",
+		"# TYPE sup_log_dropped_bytes_total counter\n",
+		`sup_log_failing{group="one",name="one",channel="stdout"} 1` + "\n",
+		`sup_log_dropped_bytes_total{group="one",name="one",channel="stdout"} 17` + "\n",
+		`sup_log_failing{group="g",name="m\"\\",channel="stderr"} 0` + "\n",
+	} {
+		if !strings.Contains(r.body, want) {
+			t.Errorf("no %q in\n%s", want, r.body)
+		}
+	}
+	if r := s.get("POST", "/metrics", ""); r.status != 400 {
+		t.Errorf("POST: %+v", r)
+	}
+}
+
 func TestActions(t *testing.T) {
 	f := newFake()
 	s := newSite(t, f, Options{})
