@@ -120,7 +120,7 @@ type Daemon struct {
 	starts   []*proc          // asked to start, in order, waiting for their logs
 	spawns   *queue[spawnJob] // to the spawner
 	saves    *queue[save]
-	notes    chan func()   // to be run by the noter
+	notes    chan note     // to be written by the noter
 	inFlight int           // spawns whose pid is not known yet
 	adopted  map[int]*proc // by pid: processes that are not our children
 	helpers  map[int]func(unix.WaitStatus)
@@ -172,7 +172,7 @@ func New(opts Options) *Daemon {
 		groups: map[string]*group{}, children: map[int]*proc{}, early: map[int]earlyExit{},
 		waits: map[*wait]struct{}{}, sweeps: map[*sweeping]struct{}{}, adopted: map[int]*proc{}, helpers: map[int]func(unix.WaitStatus){},
 		spawns: newQueue[spawnJob](), saves: newQueue[save](), urgent: make(chan struct{}, 1),
-		notes: make(chan func(), 1),
+		notes: make(chan note, 64),
 	}
 	d.setMood(MoodRunning)
 	d.monotonic = state.Monotonic() - d.now()

@@ -87,29 +87,22 @@ type save struct {
 	waiters     []chan struct{}
 }
 
-// noter gives the function by which the spawner puts the start of a run on
-// record. It waits for that, but not for a disk that hangs.
-func (d *Daemon) noter(process string, run int32) func(pid int) {
-	const patience = 20 * time.Millisecond
+// note is that a run of a process is about to start, with pid 0, or has started.
+type note struct {
+	process string
+	run     int32
+	pid     int
+}
+
+// noteDown has a start put on record. It does not wait for that, since a disk
+// may hang; the noter is through with it before the kernel is with the start.
+func (d *Daemon) noteDown(n note) {
 	if d.opts.StateDir == nil {
-		return func(int) {}
+		return
 	}
-	return func(pid int) {
-		noted := make(chan struct{})
-		select {
-		case d.notes <- func() {
-			_ = d.opts.StateDir.Note(process, int64(run), pid)
-			close(noted)
-		}:
-		default:
-			return
-		}
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		select {
-		case <-noted:
-		case <-timer.C:
-		}
+	select {
+	case d.notes <- n:
+	default: // the disk hangs
 	}
 }
 
@@ -117,8 +110,8 @@ func (d *Daemon) noter(process string, run int32) func(pid int) {
 func runNoter(ctx context.Context, d *Daemon) {
 	for {
 		select {
-		case note := <-d.notes:
-			note()
+		case n := <-d.notes:
+			_ = d.opts.StateDir.Note(n.process, int64(n.run), n.pid)
 		case <-ctx.Done():
 			return
 		}

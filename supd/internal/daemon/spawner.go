@@ -189,7 +189,8 @@ func (d *Daemon) submit(p *proc) {
 	if !p.begun {
 		p.begin()
 	}
-	job.mark, job.note = p.mark, d.noter(p.apiName(), p.run.number)
+	n := note{process: p.apiName(), run: p.run.number}
+	job.mark, job.note = p.mark, func(pid int) { n.pid = pid; d.noteDown(n) }
 	d.inFlight++
 	job.done = func(r spawned) {
 		d.inFlight--

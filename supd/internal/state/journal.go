@@ -23,8 +23,8 @@ type Started struct {
 	PID int // 0 if it was about to be started
 }
 
-// Note puts a run of a process on record, with pid 0 before there is one. It may be called by one goroutine
-// beside all else.
+// Note puts a run of a process on record, with pid 0 before there is one. It may
+// be called by one goroutine beside all else.
 func (d *Dir) Note(process string, run int64, pid int) error {
 	var record [recordSize]byte
 	binary.LittleEndian.PutUint64(record[:], uint64(run))
