@@ -64,6 +64,28 @@ type load struct {
 	calls atomic.Int64
 	// refused counts connections that nobody took.
 	refused atomic.Int64
+	// calm is held for reading during each call.
+	calm sync.RWMutex
+}
+
+// calmly calls f when no program is being stopped or started: a program that
+// ends in the moment in which both suplog and supd are killed takes with it what
+// is in its pipe, since nobody else has that open.
+func (l *load) calmly(t *testing.T, d *suptest.Daemon, f func()) {
+	t.Helper()
+	l.calm.Lock()
+	defer l.calm.Unlock()
+	for {
+		infos, err := d.Client.AllProcessInfo(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(infos, func(i rpc.ProcessInfo) bool { return i.StateName == "STOPPING" || i.StateName == "STARTING" }) {
+			break
+		}
+		pauseFor(t.Context(), time.Millisecond)
+	}
+	f()
 }
 
 func underLoad(t *testing.T, d *suptest.Daemon, clients int, restarted []string) *load {
@@ -80,6 +102,7 @@ func underLoad(t *testing.T, d *suptest.Daemon, clients int, restarted []string)
 			defer c.Close()
 			for n := i; ctx.Err() == nil; n++ {
 				var err error
+				l.calm.RLock()
 				name := restarted[n%len(restarted)]
 				switch n % 4 {
 				case 0:
@@ -92,6 +115,7 @@ func underLoad(t *testing.T, d *suptest.Daemon, clients int, restarted []string)
 					_, err = c.ProcessInfo(ctx, name)
 					c.Close() // connect anew
 				}
+				l.calm.RUnlock()
 				l.calls.Add(1)
 				pauseFor(ctx, amount(0, 5*time.Millisecond))
 				if errors.Is(err, client.ErrRefused) || errors.Is(err, client.ErrNoSocket) {
@@ -158,12 +182,16 @@ func TestKilledDaemon(t *testing.T) {
 	for i := range kills {
 		pauseFor(t.Context(), time.Duration(chance.IntN(300))*time.Millisecond)
 		if i%4 == 3 {
-			suplog := suplogOf(t, d)
-			if err := syscall.Kill(suplog, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
+			l.calmly(t, d, func() {
+				suplog := suplogOf(t, d)
+				if err := syscall.Kill(suplog, syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				d.Crash()
+			})
+		} else {
+			d.Crash()
 		}
-		d.Crash()
 		launched := time.Now()
 		d.Relaunch()
 		d.Until("all programs run", func() error { return allRunning(t, d, steady) })

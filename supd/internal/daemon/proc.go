@@ -34,6 +34,8 @@ type proc struct {
 	// unresolved says why it cannot be run.
 	resolving  bool
 	unresolved error
+	// found is set while a start is asked for whose command has just been found.
+	found bool
 	// logsDue ends the wait for suplog's word on the log files of a start.
 	logsDue *timer
 	// end is set from the reaping of the process until its last output has

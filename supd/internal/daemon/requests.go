@@ -103,7 +103,9 @@ func (d *Daemon) startProcess(p *proc, wait bool, done func(error)) {
 		}
 		return
 	}
+	p.found = true
 	p.apply(process.Start{})
+	p.found = false
 	d.awaitStarted(p, wait, done)
 }
 
@@ -303,6 +305,7 @@ func result(p *proc, err error) rpc.Result {
 // StopProcess stops a process; with wait it answers when it is gone.
 func (d *Daemon) StopProcess(ctx context.Context, group, name string, wait bool) error {
 	_, goesOn := resumed(ctx)
+	saved := make(chan struct{})
 	_, err := waiting(ctx, d, noMemo, func(reply func(struct{}, error)) {
 		done := func(err error) { reply(struct{}{}, err) }
 		if err := d.shuttingDown(); err != nil {
@@ -318,8 +321,11 @@ func (d *Daemon) StopProcess(ctx context.Context, group, name string, wait bool)
 		default:
 			d.stopProcess(p, wait, done)
 		}
+		d.closeWhenSaved(saved)
 	})
-	d.awaitSaved(ctx)
+	if err == nil {
+		awaitSaved(saved)
+	}
 	return err
 }
 
@@ -371,10 +377,10 @@ func (d *Daemon) StopAll(ctx context.Context, wait bool) ([]rpc.Result, error) {
 }
 
 func (d *Daemon) stopMany(ctx context.Context, pick func() ([]*proc, error), wait bool) ([]rpc.Result, error) {
-	defer d.awaitSaved(ctx)
+	saved := make(chan struct{})
 	memo, goesOn := resumed(ctx)
 	c := collector{d: d, before: memo.Came}
-	return waiting(ctx, d, c.memo, func(reply func([]rpc.Result, error)) {
+	results, err := waiting(ctx, d, c.memo, func(reply func([]rpc.Result, error)) {
 		procs, err := pick()
 		if err != nil {
 			reply(nil, err)
@@ -395,7 +401,12 @@ func (d *Daemon) stopMany(ctx context.Context, pick func() ([]*proc, error), wai
 			}
 		}
 		c.finish()
+		d.closeWhenSaved(saved)
 	})
+	if err == nil {
+		awaitSaved(saved)
+	}
+	return results, err
 }
 
 // SignalProcess sends a signal to a process, whatever that does to it.

@@ -51,26 +51,26 @@ const (
 	pauseFactor = 20
 )
 
-// awaitSaved waits until what has happened so far is written down, but not long:
-// a disk may be slow. A client that was told of a stop can rely on it then, even
-// if the daemon is killed the next moment.
-func (d *Daemon) awaitSaved(ctx context.Context) {
-	const patience = 50 * time.Millisecond
-	saved := make(chan struct{})
-	if d.ask(ctx, func() {
-		if d.opts.StateDir == nil || !d.dirty && !d.saving {
-			close(saved)
-			return
-		}
-		d.dirty = true
-		d.saveWaiters = append(d.saveWaiters, saved)
-		select {
-		case d.urgent <- struct{}{}:
-		default:
-		}
-	}) != nil {
+// closeWhenSaved closes a channel when what has happened so far is written down.
+// It is for the loop.
+func (d *Daemon) closeWhenSaved(saved chan struct{}) {
+	if d.opts.StateDir == nil || !d.dirty && !d.saving {
+		close(saved)
 		return
 	}
+	d.dirty = true
+	d.saveWaiters = append(d.saveWaiters, saved)
+	select {
+	case d.urgent <- struct{}{}:
+	default:
+	}
+}
+
+// awaitSaved waits for closeWhenSaved, but not long: a disk may be slow. A stop
+// is written down while the program ends, so that a client that was told of its
+// end can rely on it, even if the daemon is killed the next moment.
+func awaitSaved(saved <-chan struct{}) {
+	const patience = 50 * time.Millisecond
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {

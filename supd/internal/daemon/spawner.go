@@ -72,7 +72,7 @@ type spawned struct {
 func (d *Daemon) requestStart(p *proc) {
 	d.starts = append(d.starts, p)
 	p.begun, p.unresolved = false, nil
-	if p.logsOpen() {
+	if p.found || p.logsOpen() {
 		p.openLogs()
 	} else {
 		// A command that cannot be run leaves no log behind.

@@ -330,10 +330,25 @@ func (s *stream) release() {
 	s.kept = nil
 }
 
+// plain tells whether output goes from the pipe to one file inside the kernel.
+func (s *stream) plain() bool {
+	c := &s.settings
+	return !c.Events && c.CaptureMax == 0 && !c.StripANSI && !c.Timestamp && c.Prefix == "" && !c.Syslog &&
+		len(c.More) == 0 && len(s.kept) == 0
+}
+
+// empty tells whether there is nothing in the pipe. What is on its way to a file
+// inside the kernel still is: it leaves the pipe when it has been written.
+func (s *stream) empty() bool {
+	fds := []unix.PollFd{{Fd: int32(s.pipe), Events: unix.POLLIN}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&unix.POLLIN == 0
+}
+
 // drain asks for what is in the pipe now to be logged, and says when it is, or
 // when patience ends.
 func (s *stream) drain(patience time.Duration, done func()) {
-	if s.state == streamUnopened {
+	if s.state == streamUnopened || s.state == streamOpen && s.plain() && s.empty() {
 		done()
 		return
 	}
