@@ -69,7 +69,7 @@ func CheckClient(o ClientOptions) (*Client, []*Problem) {
 	if file == "" {
 		doc = newDocument()
 	} else {
-		doc = Read(Reading{File: file, Dir: m.Dir, Env: env})
+		doc = Read(Reading{File: file, Dir: m.Dir, Env: env, Wanted: clientSection})
 	}
 	problems := append([]*Problem(nil), doc.Problems...)
 	dec := &Decoder{Doc: doc, Machine: m, Offline: o.Offline, Report: func(p *Problem) { problems = append(problems, p) }}
@@ -97,6 +97,13 @@ func CheckClient(o ClientOptions) (*Client, []*Problem) {
 	}
 	dec.ctlPlugins(env, o.AnyPlugin)
 	return c, problems
+}
+
+// clientSection reports whether a section is one that the client reads. The
+// programs of a large file would take it longer than all else that it does.
+func clientSection(name string) bool {
+	k, ok := KindOf(name)
+	return ok && (k == KindSupervisorctl || k == KindCtlPlugin)
 }
 
 // ctlPlugins reads the sections of client plug-ins, none of which can be

@@ -38,6 +38,10 @@ type Document struct {
 	Notes []Note
 
 	index map[string]*Section
+	// wanted is [Reading.Wanted].
+	wanted func(section string) bool
+	// spare are entries not yet given out; see newEntry.
+	spare []Entry
 	// withHere are the entries that hold the text %(here)s and were read
 	// since it was last replaced.
 	withHere []*Entry
@@ -107,6 +111,18 @@ func newDocument() *Document {
 	d := &Document{index: make(map[string]*Section)}
 	d.Defaults = &Section{Name: "DEFAULT", doc: d}
 	return d
+}
+
+// newEntry returns an entry to be filled. They are made many at once, since a
+// file of a few hundred programs has thousands, and a client reads them all
+// before it does anything else.
+func (d *Document) newEntry() *Entry {
+	if len(d.spare) == 0 {
+		d.spare = make([]Entry, 64)
+	}
+	e := &d.spare[0]
+	d.spare = d.spare[1:]
+	return e
 }
 
 // Section returns the section of that exact name, or nil.

@@ -21,6 +21,10 @@ type Reading struct {
 	Dir string
 	// Includes tells whether [include] is acted on. The client leaves it.
 	Includes bool
+	// Wanted tells which sections the caller will ask for; nil stands for
+	// all. Those that it does not name are checked for their form, but have
+	// no entries.
+	Wanted func(section string) bool
 	// Env is the environment that expressions may refer to.
 	Env map[string]string
 	// Host is the name of the machine.
@@ -31,6 +35,7 @@ type Reading struct {
 // returns a document; what is wrong is in its Problems.
 func Read(how Reading) *Document {
 	d := newDocument()
+	d.wanted = how.Wanted
 	d.File = how.File
 	if !filepath.IsAbs(d.File) {
 		dir := how.Dir

@@ -19,7 +19,7 @@ func (d *Document) ReadText(file, text string) {
 		}).at(Pos{file, 1 + strings.Count(text[:i], "\n")}))
 		return
 	}
-	r := reader{doc: d, file: file}
+	r := reader{doc: d, file: file, seen: make(map[*Section]bool)}
 	cr := strings.Contains(text, "\r")
 	for text != "" {
 		var line string
@@ -66,8 +66,12 @@ type reader struct {
 	line int
 
 	section *Section
-	// seen are the sections and keys of this file, for notes of repeats.
-	seen   map[string]bool
+	// unwanted tells that the keys of section are checked, but not kept:
+	// each goes through dropped.
+	unwanted bool
+	dropped  Entry
+	// seen are the sections of this file, for notes of repeats.
+	seen   map[*Section]bool
 	indent int
 	// open is the entry that further lines may continue; its value is put
 	// together in lines until close.
@@ -87,7 +91,7 @@ func (r *reader) close() {
 	if len(r.lines) > 1 {
 		r.open.Value = value.TrimRight(strings.Join(r.lines, "\n"))
 	}
-	if r.section != r.doc.Defaults && strings.Contains(r.open.Value, hereText) {
+	if r.section != r.doc.Defaults && !r.unwanted && strings.Contains(r.open.Value, hereText) {
 		r.doc.withHere = append(r.doc.withHere, r.open)
 	}
 	r.lines = r.lines[:0]
@@ -205,16 +209,14 @@ func header(text string) (name string, ok bool) {
 
 func (r *reader) begin(name string) {
 	s, isNew := r.doc.section(name, r.pos())
-	if !isNew && r.seen["["+name] {
+	if !isNew && r.seen[s] {
 		r.doc.Notes = append(r.doc.Notes, Note{
 			Kind: NoteRepeatedSection, Pos: r.pos(), Section: name, Earlier: s.Pos,
 		})
 	}
-	if r.seen == nil {
-		r.seen = make(map[string]bool)
-	}
-	r.seen["["+name] = true
+	r.seen[s] = true
 	r.section = s
+	r.unwanted = r.doc.wanted != nil && s != r.doc.Defaults && !r.doc.wanted(name)
 }
 
 func (r *reader) textBefore(line string) {
@@ -237,7 +239,7 @@ func (r *reader) textBefore(line string) {
 
 // keyLine reads a line that is no header and no continuation.
 func (r *reader) keyLine(text string) {
-	i := strings.IndexAny(text, "=:")
+	i := keyEnd(text)
 	if i < 0 || value.TrimRight(text[:i]) == "" {
 		p := &Problem{
 			Code:    CodeBadLine,
@@ -260,9 +262,15 @@ func (r *reader) keyLine(text string) {
 		return
 	}
 	r.close()
+	if r.unwanted {
+		r.dropped = Entry{Key: text[:i]}
+		r.open = &r.dropped
+		return
+	}
 	key := value.Lower(value.TrimRight(text[:i]))
 	val := value.Trim(text[i+1:])
-	e := &Entry{Key: key, Value: val, Pos: r.pos()}
+	e := r.doc.newEntry()
+	*e = Entry{Key: key, Value: val, Pos: r.pos()}
 	if old := r.section.put(e); old != nil {
 		if old.Pos.File == r.file {
 			r.doc.Notes = append(r.doc.Notes, Note{
@@ -273,6 +281,16 @@ func (r *reader) keyLine(text string) {
 	}
 	r.open = e
 	r.lines = append(r.lines[:0], val)
+}
+
+// keyEnd returns where the key of a line ends, at the first "=" or ":", or -1.
+func keyEnd(text string) int {
+	for i := range len(text) {
+		if c := text[i]; c == '=' || c == ':' {
+			return i
+		}
+	}
+	return -1
 }
 
 // noteCut notes an inline comment that begins inside of quotes.

@@ -89,7 +89,35 @@ func TestReadText(t *testing.T) {
 			if got := strings.TrimSpace(dumpText(read(tt.in))); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
+			checkUnwanted(t, tt.in)
 		})
+	}
+}
+
+// checkUnwanted checks that a document that keeps only the section [a] has all
+// of it, and finds the problems of the others too.
+func checkUnwanted(t *testing.T, text string) {
+	t.Helper()
+	all := read(text)
+	for _, s := range all.Sections {
+		if s.Name != "a" {
+			s.Entries = nil
+		}
+	}
+	some := newDocument()
+	some.wanted = func(name string) bool { return name == "a" }
+	some.ReadText("f", text)
+	if got, want := dumpText(some), dumpText(all); got != want {
+		t.Errorf("%q: only [a] is\n%swant\n%s", text, got, want)
+	}
+}
+
+func TestUnwanted(t *testing.T) {
+	for _, text := range []string{
+		"[b]\nx=1\n  2\nfoo\n  3\n=4\n[a]\ny=%(here)s\n [b]\nz=\"a ;b\"\n",
+		"[DEFAULT]\nd=1\n[b]\nd=2\n[a]\n[b]\n[a]\nx=1\n\n 2\n",
+	} {
+		checkUnwanted(t, text)
 	}
 }
 
@@ -136,6 +164,7 @@ func FuzzReadText(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		checkUnwanted(t, s)
 		d := read(s)
 		p, err := d.Printout()
 		if err != nil || len(d.Problems) > 0 {

@@ -2,6 +2,7 @@ package value
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -68,6 +69,20 @@ func FuzzParseBytes(f *testing.F) {
 		}
 		if again, err := ParseBytes(formatBytes(n)); err != nil || again != n {
 			t.Fatalf("%d is written %s and read %d, %v", n, formatBytes(n), again, err)
+		}
+	})
+}
+
+func FuzzTrim(f *testing.F) {
+	for _, s := range []string{"", " ", "a", " a b\t", "\x1c\u00a0a\u2028 \v", "\u3000", "\xe9 ", " \x80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if got, want := Trim(s), strings.TrimFunc(s, IsSpace); got != want {
+			t.Fatalf("%q is trimmed to %q, want %q", s, got, want)
+		}
+		if got, want := TrimRight(s), strings.TrimRightFunc(s, IsSpace); got != want {
+			t.Fatalf("%q is trimmed on the right to %q, want %q", s, got, want)
 		}
 	})
 }

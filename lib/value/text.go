@@ -9,14 +9,33 @@ import (
 // IsSpace reports whether r is white space in the file format's sense, which
 // is Python's: that of Unicode and the four separators U+001C to U+001F.
 func IsSpace(r rune) bool {
-	return unicode.IsSpace(r) || 0x1c <= r && r <= 0x1f
+	if r < utf8.RuneSelf {
+		return r == ' ' || '\t' <= r && r <= '\r' || 0x1c <= r && r <= 0x1f
+	}
+	return unicode.IsSpace(r)
 }
 
 // Trim removes white space from both ends of s.
-func Trim(s string) string { return strings.TrimFunc(s, IsSpace) }
+func Trim(s string) string {
+	for s != "" && s[0] < utf8.RuneSelf {
+		if !IsSpace(rune(s[0])) {
+			return TrimRight(s)
+		}
+		s = s[1:]
+	}
+	return TrimRight(strings.TrimLeftFunc(s, IsSpace))
+}
 
 // TrimRight removes white space from the end of s.
-func TrimRight(s string) string { return strings.TrimRightFunc(s, IsSpace) }
+func TrimRight(s string) string {
+	for s != "" && s[len(s)-1] < utf8.RuneSelf {
+		if !IsSpace(rune(s[len(s)-1])) {
+			return s
+		}
+		s = s[:len(s)-1]
+	}
+	return strings.TrimRightFunc(s, IsSpace)
+}
 
 // Fields splits s at runs of white space.
 func Fields(s string) []string { return strings.FieldsFunc(s, IsSpace) }
