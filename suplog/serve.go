@@ -212,6 +212,12 @@ func (s *server) receive(conn *logwire.Conn) {
 		if errors.Is(err, logwire.ErrMalformed) {
 			continue
 		}
+		if errors.Is(err, logwire.ErrNoDescriptors) {
+			if m.Kind == logwire.Open {
+				s.mail <- func() { s.refuse(&m, "too many open files", unix.EMFILE) }
+			}
+			continue
+		}
 		if err != nil {
 			s.mail <- func() { s.disconnect(conn) }
 			return
@@ -268,7 +274,7 @@ func (s *server) handle(m *logwire.Message) {
 	if st == nil {
 		switch m.Kind {
 		case logwire.Set, logwire.Reopen, logwire.Clear, logwire.Drain, logwire.Close:
-			s.send(logwire.Message{Kind: logwire.Failed, Stream: m.Stream, Seq: m.Seq, Text: "no such stream", Errno: unix.ENOENT})
+			s.refuse(m, "no such stream", unix.ENOENT)
 		}
 		return
 	}
@@ -309,6 +315,11 @@ func (s *server) answer(c *channel, seq uint32, kind logwire.Kind, err error) {
 	s.send(m)
 }
 
+// refuse answers a question that cannot be dealt with at all.
+func (s *server) refuse(m *logwire.Message, text string, why unix.Errno) {
+	s.send(logwire.Message{Kind: logwire.Failed, Stream: m.Stream, Seq: m.Seq, Text: text, Errno: why})
+}
+
 // send sends m to supd, if there is one.
 func (s *server) send(m logwire.Message) {
 	if out := s.out.Load(); out != nil {
@@ -345,7 +356,7 @@ func (s *server) hold(m *logwire.Message) {
 // open takes up a stream.
 func (s *server) open(m *logwire.Message) {
 	if len(m.FDs) == 0 {
-		s.send(logwire.Message{Kind: logwire.Failed, Stream: m.Stream, Seq: m.Seq, Text: "no descriptor came with the stream", Errno: unix.EBADF})
+		s.refuse(m, "no descriptor came with the stream", unix.EBADF)
 		return
 	}
 	pipe, kept := m.FDs[0], m.FDs[1:]

@@ -53,6 +53,10 @@ const (
 // ErrMalformed is returned for bytes that are no message.
 var ErrMalformed = errors.New("malformed message")
 
+// ErrNoDescriptors is returned for a message whose descriptors could not be
+// taken, because this process may not have so many.
+var ErrNoDescriptors = errors.New("no room for the descriptors of a message")
+
 func appendNumber(b []byte, tag byte, v uint64) []byte {
 	if v == 0 {
 		return b

@@ -243,8 +243,9 @@ func (c *Conn) More() bool { return len(c.rest) > 0 }
 
 // Receive waits for a message and stores it in m; m.FDs, which replaces what
 // was there, belongs to the caller. It returns io.EOF when the peer has closed
-// the connection, and [ErrMalformed] for a message that cannot be understood;
-// the connection can be used after that.
+// the connection, [ErrMalformed] for a message that cannot be understood, and
+// [ErrNoDescriptors] for one, stored in m, that has lost its descriptors on
+// the way; the connection can be used after these.
 func (c *Conn) Receive(m *Message) error {
 	if len(c.rest) > 0 {
 		m.FDs = nil
@@ -276,8 +277,12 @@ func (c *Conn) Receive(m *Message) error {
 		}
 	}
 	switch {
-	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+	case flags&unix.MSG_TRUNC != 0:
 		err = ErrMalformed
+	case flags&unix.MSG_CTRUNC != 0:
+		if err = Parse(c.recvBuf[:n], m); err == nil {
+			err = ErrNoDescriptors
+		}
 	case n > headerLen && Kind(c.recvBuf[0]) == several && len(m.FDs) == 0:
 		c.rest = c.recvBuf[headerLen:n]
 		return c.nextOfSeveral(m)

@@ -207,7 +207,7 @@ func readWire(conn *logwire.Conn, r *wireReader, l *logPlane) {
 	for {
 		var m logwire.Message
 		err := conn.Receive(&m)
-		if errors.Is(err, logwire.ErrMalformed) {
+		if errors.Is(err, logwire.ErrMalformed) || errors.Is(err, logwire.ErrNoDescriptors) {
 			continue
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {

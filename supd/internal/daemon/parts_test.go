@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sup/lib/logwire"
 	"sup/lib/plan"
 	"sup/lib/process"
 	"sup/lib/spawn"
@@ -171,5 +172,25 @@ func TestFailedExecIsNoStranger(t *testing.T) {
 	log.Close(time.Minute)
 	if text := sink.String(); len(d.early) != 0 || !strings.Contains(text, "reaped unknown pid 3 (exit status 5)") || strings.Contains(text, "pid 2") {
 		t.Errorf("log: %s", text)
+	}
+}
+
+func TestLogFailure(t *testing.T) {
+	tests := []struct {
+		why     unix.Errno
+		several bool
+		want    string
+	}{
+		{unix.EISDIR, false, "unknown error making dispatchers for 'a': EISDIR"},
+		{unix.EISDIR, true, "unknown error making dispatchers for 'a': EISDIR (cannot open it)"},
+		{unix.EROFS, false, "unknown error making dispatchers for 'a': EROFS (cannot open it)"},
+		{unix.ENOSPC, false, "unknown error making dispatchers for 'a': ENOSPC (cannot open it)"},
+		{unix.EMFILE, true, "too many open files to spawn 'a'"},
+	}
+	for _, test := range tests {
+		failure := &logwire.Message{Kind: logwire.Failed, Text: "cannot open it", Errno: test.why}
+		if got := logFailure("a", failure, test.several); got != test.want {
+			t.Errorf("logFailure(%v, %v) = %q, want %q", test.why, test.several, got, test.want)
+		}
 	}
 }

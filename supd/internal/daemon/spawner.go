@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sup/lib/logwire"
 	"sup/lib/plan"
 	"sup/lib/process"
 	"sup/lib/spawn"
@@ -150,13 +151,7 @@ func (d *Daemon) pumpStarts() {
 			reason := p.unresolved.Error()
 			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
 		case failure != nil:
-			// Which log it is goes without saying if there is one only, and
-			// then the words are Supervisor's.
-			text := ""
-			if failure.settings.More != "" {
-				text = failure.failure.Text
-			}
-			reason := logFailure(p.cfg.Name, failure.failure.Errno, text)
+			reason := logFailure(p.cfg.Name, failure.failure, failure.settings.More != "")
 			d.log.Print(activity.Debug, failure.settings.Name+": "+failure.failure.Text)
 			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
 		default:
@@ -165,16 +160,22 @@ func (d *Daemon) pumpStarts() {
 	}
 }
 
-// logFailure is how clients are told that a log of a program cannot be opened:
-// in Supervisor's words, followed by what names the log if that is not "".
-func logFailure(name string, why unix.Errno, text string) string {
-	if why == unix.EMFILE || why == unix.ENFILE {
+// logFailure is how clients are told that a log of a program cannot be opened.
+// Which log it is goes without saying if there is only one, and then the words
+// are Supervisor's; the log is named if there are several, and when it is the
+// disk that fails: then people look for the path.
+func logFailure(name string, failure *logwire.Message, several bool) string {
+	text := "unknown error making dispatchers for " + spawn.Quote(name) + ": " + errnoName(failure.Errno)
+	switch failure.Errno {
+	case unix.EMFILE, unix.ENFILE:
 		return "too many open files to spawn " + spawn.Quote(name)
+	case unix.EROFS, unix.EIO, unix.ENOSPC, unix.EDQUOT, unix.ESTALE:
+		several = true
 	}
-	if text != "" {
-		text = " (" + text + ")"
+	if several {
+		text += " (" + failure.Text + ")"
 	}
-	return "unknown error making dispatchers for " + spawn.Quote(name) + ": " + errnoName(why) + text
+	return text
 }
 
 // submit hands one start to the spawner.
@@ -301,7 +302,7 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 	fail := func(err error) spawned {
 		var why unix.Errno
 		errors.As(err, &why)
-		return spawned{stdin: -1, pidfd: -1, err: errors.New(logFailure(j.cfg.Name, why, ""))}
+		return spawned{stdin: -1, pidfd: -1, err: errors.New(logFailure(j.cfg.Name, &logwire.Message{Text: err.Error(), Errno: why}, false))}
 	}
 
 	// Standard input: a pipe of which we keep the other end, or a socket.

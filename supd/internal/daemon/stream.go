@@ -224,10 +224,34 @@ func (s *stream) opened(m *logwire.Message) {
 		// written meanwhile waits in the pipe.
 	case m.Kind == logwire.Failed:
 		s.state, s.failure = streamFailed, m
+		s.offerAgain()
 	default:
 		s.state, s.failure = streamOpen, nil
 	}
 	s.p.d.pumpStarts()
+}
+
+// offerPause is the time after which a stream is handed over again that suplog
+// could not take.
+const offerPause = 2 * time.Second
+
+// offerAgain hands a stream over again whose program runs. suplog by itself
+// tries again to open a log, but it may have had no room for the stream.
+func (s *stream) offerAgain() {
+	switch s.failure.Errno {
+	case unix.EMFILE, unix.ENFILE, unix.ETOOMANYREFS, unix.ENOBUFS, unix.ENOMEM:
+	default:
+		return
+	}
+	if s.p.m.PID == 0 {
+		return
+	}
+	id := s.id
+	s.p.d.after(offerPause, func() {
+		if s.id == id && s.state == streamFailed && s.p.m.PID != 0 {
+			s.retry()
+		}
+	})
 }
 
 // pipeSize is how much may wait in a pipe, so that a program does not wait
