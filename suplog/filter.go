@@ -26,6 +26,9 @@ func filter(a arguments, std cli.Streams) error {
 	const pipe = 0
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2)
+	// Whoever read our messages, or the copy, may go: the log goes on. Nobody
+	// looks into this channel; without it the first write would end us.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	h := &filterHost{err: std.Err}
 	if a.also {
 		h.also, a.settings.Events = std.Out, true
