@@ -315,14 +315,42 @@ func (s *start) supervise() int {
 	}
 	status := d.Run(context.Background())
 
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), logPatience)
 	defer cancel()
-	s.servers.Close(ctx)
-	if s.pidfile != "" {
-		removePidfile(s.pidfile)
-	}
-	s.log.Close(2 * time.Second)
+	// Their files may be on a disk that hangs.
+	within(cleanUpPatience, func() {
+		s.servers.Close(ctx)
+		if s.pidfile != "" {
+			removePidfile(s.pidfile)
+		}
+	})
+	s.log.Close(logPatience)
 	return status
+}
+
+// How long the end of the daemon, or a step to another configuration or image,
+// waits for a disk.
+const (
+	logPatience     = 2 * time.Second
+	cleanUpPatience = 4 * time.Second
+)
+
+// within runs f and waits until it has returned, or for patience. It reports
+// whether f has returned.
+func within(patience time.Duration, f func()) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // reopen makes the activity log and the servers follow a new configuration

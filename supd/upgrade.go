@@ -17,7 +17,6 @@ import (
 	"sup/lib/cli"
 	"sup/lib/plan"
 	"sup/lib/spawn"
-	"sup/supd/internal/activity"
 	"sup/supd/internal/crash"
 	"sup/supd/internal/daemon"
 	"sup/supd/internal/early"
@@ -181,8 +180,9 @@ func (s *start) replace(snapshot *state.Snapshot, suplog int) error {
 	}
 	defer unix.Close(memory)
 	pass = append(pass, memory)
-	// Every line is to be in the log before the next image writes to it.
-	_ = s.log.Do(func(activity.Sink) error { return nil })
+	// Every line is to be in the log before the next image writes to it, unless
+	// its disk hangs.
+	s.log.Settle(logPatience)
 
 	env := spawn.Environ(os.Environ(), [2]string{heritageVar, strconv.Itoa(memory)})
 	// From here to the new image's first instructions nobody listens to

@@ -78,6 +78,9 @@ type Options struct {
 	// Supd is the daemon's binary, instead of the one that Tool builds. Beside
 	// it there must be a suplog.
 	Supd string
+	// Output is what the daemon gets as standard output and error, instead of
+	// the file "output" in its directory.
+	Output *os.File
 	// Doomed is for a daemon that is expected to end before it answers, or
 	// soon after: Start does not wait for its answer.
 	Doomed bool
@@ -143,6 +146,9 @@ func (d *Daemon) launch(env []string) {
 	cmd.Dir = d.Dir
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = d.output, d.output
+	if d.o.Output != nil {
+		cmd.Stdout, cmd.Stderr = d.o.Output, d.o.Output
+	}
 	if err := cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}

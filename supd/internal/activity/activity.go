@@ -1,6 +1,7 @@
 // Package activity is the activity log of supd: lines in Supervisor's format,
-// written to a file, to syslog or to standard output by a goroutine of its
-// own, so that a slow disk never holds up the caller.
+// written to a file, to syslog or to standard output by goroutines of its
+// own, so that a slow disk never holds up the caller, nor a slow terminal the
+// file.
 package activity
 
 import (
@@ -68,7 +69,7 @@ type Log struct {
 
 	// Owned by the writing goroutine.
 	sink    Sink
-	console io.Writer
+	console *console // nil without one
 	broken  bool
 	done    chan struct{}
 }
@@ -83,7 +84,10 @@ func New(level Level) *Log {
 
 // Start begins to write to the sink, and to the console if there is one.
 func (l *Log) Start(sink Sink, console io.Writer) {
-	l.sink, l.console = sink, console
+	l.sink = sink
+	if console != nil {
+		l.console = newConsole(console)
+	}
 	go l.run()
 }
 
@@ -194,7 +198,7 @@ func (l *Log) Do(f func(Sink) error) error {
 // than patience, and the next ones not at all.
 func (l *Log) Settle(patience time.Duration) {
 	l.mu.Lock()
-	if l.closing || l.stuck || !l.busy && len(l.pending) == 0 {
+	if l.closing || l.stuck || !l.busy && len(l.pending)+len(l.tasks) == 0 {
 		l.mu.Unlock()
 		return
 	}
@@ -268,6 +272,9 @@ func (l *Log) run() {
 			if l.sink != nil {
 				l.sink.Close()
 			}
+			if l.console != nil {
+				l.console.close(consolePatience)
+			}
 			return
 		}
 	}
@@ -278,7 +285,7 @@ func (l *Log) write(lines []byte) {
 		return
 	}
 	if l.console != nil {
-		_, _ = l.console.Write(lines)
+		l.console.write(lines)
 	}
 	l.writeSink(lines)
 }

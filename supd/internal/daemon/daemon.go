@@ -119,12 +119,18 @@ type Daemon struct {
 	children map[int]*proc    // by pid, until the end was seen
 	starts   []*proc          // asked to start, in order, waiting for their logs
 	spawns   *queue[spawnJob] // to the spawner
-	saves    *queue[save]
-	notes    chan note     // to be written by the noter
-	inFlight int           // spawns whose pid is not known yet
-	adopted  map[int]*proc // by pid: processes that are not our children
-	helpers  map[int]func(unix.WaitStatus)
-	sweeps   map[*sweeping]struct{} // under way
+	spawner  *spawner
+	// spawnerDue is armed while the spawner has something to do; stuckSpawners
+	// counts those that hang, and were replaced.
+	spawnerDue    *timer
+	stuckSpawners int
+	creates       *queue[string] // logs to be created, to the creator
+	saves         *queue[save]
+	notes         chan note     // to be written by the noter
+	inFlight      int           // spawns whose pid is not known yet
+	adopted       map[int]*proc // by pid: processes that are not our children
+	helpers       map[int]func(unix.WaitStatus)
+	sweeps        map[*sweeping]struct{} // under way
 	// quits counts the SIGCHLD that have not been told of, endings the
 	// processes whose end waits for their last output.
 	quits, endings int
@@ -172,7 +178,7 @@ func New(opts Options) *Daemon {
 		groups: map[string]*group{}, children: map[int]*proc{}, early: map[int]earlyExit{},
 		waits: map[*wait]struct{}{}, sweeps: map[*sweeping]struct{}{}, adopted: map[int]*proc{}, helpers: map[int]func(unix.WaitStatus){},
 		spawns: newQueue[spawnJob](), saves: newQueue[save](), urgent: make(chan struct{}, 1),
-		notes: make(chan note, 64),
+		notes: make(chan note, 64), creates: newQueue[string](),
 	}
 	d.setMood(MoodRunning)
 	d.monotonic = state.Monotonic() - d.now()
@@ -182,6 +188,7 @@ func New(opts Options) *Daemon {
 	} else {
 		d.instance = rand.Text()[:12]
 	}
+	d.spawnerDue = newTimer(d.checkSpawner)
 	d.ears = newEars(d)
 	d.logs = newLogPlane(d)
 	d.events = newDispatcher(d)
@@ -197,7 +204,8 @@ func (d *Daemon) Run(ctx context.Context) int {
 	defer cancel()
 	d.ctx = ctx
 	d.floor.Lock() // and kept at the end
-	go runSpawner(ctx, d)
+	d.runSpawner()
+	go runCreator(ctx, d)
 	saved := make(chan struct{})
 	if d.opts.StateDir != nil {
 		go runSaver(ctx, d, saved)
@@ -306,12 +314,16 @@ func (d *Daemon) soon(f func()) { d.pending = append(d.pending, f) }
 func (d *Daemon) forget(saved <-chan struct{}) {
 	patience := time.NewTimer(2 * time.Second)
 	defer patience.Stop()
+	forgotten := make(chan error, 1)
 	for {
 		select {
 		case f := <-d.mail:
 			f()
 		case <-saved:
-			if err := d.opts.StateDir.Forget(); err != nil {
+			saved = nil
+			go func() { forgotten <- d.opts.StateDir.Forget() }()
+		case err := <-forgotten:
+			if err != nil {
 				d.log.Print(activity.Error, err.Error())
 			}
 			return

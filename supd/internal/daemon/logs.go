@@ -37,6 +37,9 @@ type logPlane struct {
 	sending *atomic.Int64 // messages in out, and the one that is being sent
 	reading *wireReader   // of conn
 	cancel  context.CancelFunc
+	// coming is set while a connection is being made to a log process that is
+	// about to be started.
+	coming  bool
 	greeted bool // it has answered Hello
 	deaths  int  // in a row without a greeting, to pause after a few
 	ending  bool
@@ -75,14 +78,58 @@ func newLogPlane(d *Daemon) *logPlane {
 	}
 }
 
-// start starts the log process and hands it every stream there is.
-func (l *logPlane) start() {
-	conn, peer, err := l.socket()
-	if err != nil {
-		l.failed(err)
+// restart starts the log process and hands it every stream there is. It does not
+// wait: the socket lies in a directory, and that may be on a disk that hangs.
+func (l *logPlane) restart() {
+	l.coming = true
+	made := make(chan wireEnds, 1)
+	go func() { made <- l.socket() }()
+	go func() {
+		patience := time.NewTimer(socketPatience)
+		defer patience.Stop()
+		var ends wireEnds
+		select {
+		case ends = <-made:
+		case <-patience.C:
+			// A daemon after us has to start another one then.
+			ends = nameless()
+			go func() { (<-made).close() }()
+		}
+		l.d.post(func() { l.launch(ends) })
+	}()
+}
+
+// socketPatience is how long the state directory has for a socket.
+const socketPatience = time.Second
+
+// wireEnds are a connection to a log process that is about to be started, and
+// what that one is to be given as its control descriptor; or why there are none.
+type wireEnds struct {
+	conn *logwire.Conn
+	peer *os.File
+	err  error
+}
+
+func (e wireEnds) close() {
+	if e.err == nil {
+		e.conn.Close()
+		e.peer.Close()
+	}
+}
+
+// start is restart for the time before the loop runs, when there is nothing to
+// be held up.
+func (l *logPlane) start() { l.launch(l.socket()) }
+
+// launch starts the log process with a connection that was made for it.
+func (l *logPlane) launch(ends wireEnds) {
+	l.coming = false
+	conn, peer := ends.conn, ends.peer
+	if ends.err != nil {
+		l.failed(ends.err)
 		return
 	}
-	l.d.spawns.put(spawnJob{helper: &helperJob{
+	l.d.spawn(spawnJob{helper: &helperJob{
 		command: spawn.Command{
 			Name: "suplog", Path: l.d.opts.Suplog, Argv: []string{"suplog", "--control", "3", "--serve", l.d.plan.Daemon.Pidfile + ".state"},
 			Env: os.Environ(), Umask: -1, UID: -1, Files: []int{0, 1, 2, int(peer.Fd())},
@@ -100,32 +147,39 @@ func (l *logPlane) start() {
 		},
 	}})
 	l.connect(conn)
+	if l.ending {
+		l.send(logwire.Message{Kind: logwire.Stop})
+	}
 }
 
 func (l *logPlane) failed(err error) {
 	l.d.log.Print(activity.Critical, "cannot start suplog: "+err.Error()+"; programs block once their pipes are full")
-	l.d.after(time.Second, l.start)
+	l.d.after(time.Second, l.restart)
 }
 
-// socket makes a connection to a log process that is about to be started, and
-// what that one is to be given as its control descriptor: a socket that a
-// daemon after us can connect to as well, or, without a state directory, the
-// other end.
-func (l *logPlane) socket() (*logwire.Conn, *os.File, error) {
+// socket makes the ends of a wire with a name: a socket in the state directory,
+// that a daemon after us can connect to as well. Without a directory it has none.
+func (l *logPlane) socket() (e wireEnds) {
 	dir := l.d.opts.StateDir
 	if dir == nil {
-		return logwire.Pair()
+		return nameless()
 	}
-	listener, err := logwire.Listen(dir.Socket())
-	if err != nil {
-		return nil, nil, err
+	var listener *logwire.Listener
+	if listener, e.err = logwire.Listen(dir.Socket()); e.err != nil {
+		return e
 	}
-	conn, err := logwire.Dial(dir.Socket())
-	if err != nil {
+	if e.conn, e.err = logwire.Dial(dir.Socket()); e.err != nil {
 		listener.Close()
-		return nil, nil, err
+		return e
 	}
-	return conn, listener.File(), nil
+	e.peer = listener.File()
+	return e
+}
+
+// nameless makes the ends of a wire that nobody else can connect to.
+func nameless() (e wireEnds) {
+	e.conn, e.peer, e.err = logwire.Pair()
+	return e
 }
 
 // connect begins to talk over conn, from the beginning.
@@ -346,16 +400,16 @@ func (l *logPlane) over(how string) {
 	l.greeted = false
 	if l.deaths >= few {
 		l.d.log.Print(activity.Error, "suplog ended 5 times before it was ready; waiting 1 second before the next start")
-		l.d.after(time.Second, l.start)
+		l.d.after(time.Second, l.restart)
 		return
 	}
-	l.start()
+	l.restart()
 }
 
 // stop lets the log process write out what is left and end, as the last thing
 // the loop does; from then on it waits itself.
 func (l *logPlane) stop() {
-	if l.conn == nil {
+	if l.conn == nil && !l.coming {
 		return
 	}
 	// It may be that it has only just been asked for, and has no pid yet.
@@ -372,7 +426,7 @@ func (l *logPlane) stop() {
 				l.d.pending = l.d.pending[1:]
 				f()
 			}
-			if l.conn == nil && l.pid == 0 {
+			if l.conn == nil && l.pid == 0 && !l.coming {
 				return // it could not be started
 			}
 		case <-l.d.opts.Signals:

@@ -30,8 +30,9 @@ type proc struct {
 	// usesSocket is set while the process has a share in its group's socket.
 	// returnsSocket is set when it is about to give it back.
 	usesSocket, returnsSocket bool
-	// resolving is set while the command of a start is being looked for,
-	// unresolved says why it cannot be run.
+	// looking is set while the command is being looked for, resolving while a
+	// start waits for that; unresolved says why it cannot be run.
+	looking    bool
 	resolving  bool
 	unresolved error
 	// found is set while a start is asked for whose command has just been found.
@@ -116,6 +117,9 @@ func (p *proc) step(ev process.Event, turn process.Turn) {
 		for _, s := range p.streams() {
 			s.rest()
 		}
+	}
+	if p.m.State == process.Stopping && p.m.PID == 0 {
+		p.d.soon(p.d.pumpStarts) // it may wait for its turn in vain
 	}
 	p.tellWaiters()
 	p.d.progress()

@@ -19,6 +19,10 @@ func (q *queue[T]) put(v T) {
 	q.mu.Lock()
 	q.items = append(q.items, v)
 	q.mu.Unlock()
+	q.wake()
+}
+
+func (q *queue[T]) wake() {
 	select {
 	case q.ready <- struct{}{}:
 	default:
@@ -40,6 +44,28 @@ func (q *queue[T]) take(ctx context.Context) ([]T, bool) {
 		case <-q.ready:
 		case <-ctx.Done():
 			return nil, false
+		}
+	}
+}
+
+// takeOne is take for a single value.
+func (q *queue[T]) takeOne(ctx context.Context) (v T, ok bool) {
+	for {
+		q.mu.Lock()
+		if len(q.items) > 0 {
+			v, q.items = q.items[0], q.items[1:]
+			left := len(q.items)
+			q.mu.Unlock()
+			if left > 0 {
+				q.wake() // another one may wait as well
+			}
+			return v, true
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.ready:
+		case <-ctx.Done():
+			return v, false
 		}
 	}
 }

@@ -245,18 +245,43 @@ func parseDeposit(name string) (mark string, pid int) {
 	return name[:at], pid
 }
 
-// redeposit gives a new suplog what the one before had in deposit.
+// redeposit gives a new suplog what the one before had in deposit. Where there are
+// many programs, opening all descriptors takes a while, so it is done outside the
+// loop; one of a run that has ended meanwhile is closed.
 func (d *Daemon) redeposit() {
-	for pid, p := range d.children {
-		if pidfd, err := state.Verify(pid, p.ticks); err == nil {
-			d.deposit(depositName(p.mark, pid), pidfd)
+	type living struct {
+		p     *proc
+		pid   int
+		ticks uint64
+		mark  string
+	}
+	var all []living
+	for _, procs := range []map[int]*proc{d.children, d.adopted} {
+		for pid, p := range procs {
+			all = append(all, living{p, pid, p.ticks, p.mark})
 		}
 	}
-	for pid, p := range d.adopted {
-		if pidfd, err := state.Verify(pid, p.ticks); err == nil {
-			d.deposit(depositName(p.mark, pid), pidfd)
-		}
+	if len(all) == 0 {
+		return
 	}
+	go func() {
+		pidfds := make([]int, len(all))
+		for i, l := range all {
+			var err error
+			if pidfds[i], err = state.Verify(l.pid, l.ticks); err != nil {
+				pidfds[i] = -1
+			}
+		}
+		d.post(func() {
+			for i, l := range all {
+				if pidfds[i] >= 0 && (l.p.m.PID != l.pid || l.p.mark != l.mark) {
+					unix.Close(pidfds[i])
+					continue
+				}
+				d.deposit(depositName(l.mark, l.pid), pidfds[i])
+			}
+		})
+	}()
 }
 
 // saveFailed is told once per series of failures.

@@ -1,12 +1,7 @@
 package daemon
 
 import (
-	"context"
-	"errors"
-	"maps"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,32 +10,19 @@ import (
 	"sup/lib/plan"
 	"sup/lib/process"
 	"sup/lib/spawn"
-	"sup/lib/value"
-	"sup/supd/internal/activity"
-	"sup/supd/internal/crash"
 	"sup/supd/internal/state"
 )
 
-// spawnJob is a process to be made. The spawner goroutine takes jobs in order.
+// spawnJob is a process to be made. The spawner takes jobs in order.
 type spawnJob struct {
 	// program is set for a program, helper for a process of our own.
 	program *programJob
 	helper  *helperJob
-	// look is set for a command that is to be found, before there is a log.
-	look *lookJob
-	// create are logs to be created empty.
-	create []string
 }
 
 type helperJob struct {
 	command spawn.Command
 	done    func(pid int, err error) // on the loop
-}
-
-// lookJob is a program whose command has to be found.
-type lookJob struct {
-	cfg  *plan.Process
-	done func(err error) // on the loop
 }
 
 // programJob is all that the spawner needs to know of a program. It holds
@@ -72,21 +54,39 @@ type spawned struct {
 // opened.
 func (d *Daemon) requestStart(p *proc) {
 	d.starts = append(d.starts, p)
-	p.begun, p.unresolved = false, nil
+	p.begun, p.resolving, p.unresolved = false, false, nil
 	if p.found || p.logsOpen() {
 		p.openLogs()
 	} else {
 		// A command that cannot be run leaves no log behind.
 		p.resolving = true
-		d.spawns.put(spawnJob{look: &lookJob{cfg: p.cfg, done: func(err error) {
-			p.resolving, p.unresolved = false, err
-			if err == nil && p.m.State == process.Starting {
-				p.openLogs()
-			}
-			d.pumpStarts()
-		}}})
+		d.timers.set(p.logsDue, d.now()+logPatience)
+		p.look()
 	}
 	d.pumpStarts()
+}
+
+// look finds the command of a start that was asked for. It may lie on a disk that
+// hangs, so that is done outside the loop, and once at a time.
+func (p *proc) look() {
+	if p.looking {
+		return
+	}
+	p.looking = true
+	cfg := p.cfg
+	go func() {
+		_, _, err := resolve(cfg)
+		p.d.post(func() {
+			p.looking = false
+			if p.resolving {
+				p.resolving, p.unresolved = false, err
+				if err == nil && p.m.State == process.Starting {
+					p.openLogs()
+				}
+				p.d.pumpStarts()
+			}
+		})
+	}()
 }
 
 // logsOpen tells whether suplog has the logs of a process, or is about to.
@@ -124,40 +124,54 @@ func (p *proc) openLogs() {
 const logPatience = 500 * time.Millisecond
 
 // pumpStarts hands the starts at the head of the queue to the spawner, as far
-// as they are ready.
+// as they are ready. One whose command is looked for in vain keeps its place, and
+// holds up no other.
 func (d *Daemon) pumpStarts() {
-	for len(d.starts) > 0 {
-		p := d.starts[0]
-		waiting := p.resolving
-		var failure *stream
-		for _, s := range p.streams() {
-			if s.state == streamAsked && d.logs.conn != nil && d.now() < p.logsDue.at {
-				waiting = true
+	for at := 0; at < len(d.starts); {
+		p := d.starts[at]
+		if p.m.State == process.Starting {
+			due := d.now() >= p.logsDue.at
+			if p.resolving && due {
+				at++
+				continue
 			}
-			if s.state == streamFailed {
-				failure = s
+			if p.resolving || !due && p.logsAsked() {
+				return
 			}
 		}
-		if waiting && p.m.State == process.Starting {
-			return
-		}
-		d.starts = d.starts[1:]
+		d.starts = slices.Delete(d.starts, at, at+1)
 		d.timers.clear(p.logsDue)
-		switch {
-		case p.m.State != process.Starting:
-			// Stopped before there was anything to stop.
-			d.soon(func() { p.apply(process.SpawnFailed{}) })
-		case p.unresolved != nil:
-			reason := p.unresolved.Error()
+		if reason, failed := p.hindrance(); failed {
 			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
-		case failure != nil:
-			reason := logFailure(p.cfg.Name, failure.failure, failure.settings.More != "")
-			d.log.Print(activity.Debug, failure.settings.Name+": "+failure.failure.Text)
-			d.soon(func() { p.apply(process.SpawnFailed{Reason: reason}) })
-		default:
+		} else {
 			d.submit(p)
 		}
 	}
+}
+
+// logsAsked tells whether suplog, or the one that is about to come, has yet to say
+// whether it can open a log.
+func (p *proc) logsAsked() bool {
+	l := p.d.logs
+	return (l.conn != nil || l.coming) && slices.ContainsFunc(p.streams(), func(s *stream) bool { return s.state == streamAsked })
+}
+
+// hindrance tells whether a start whose turn has come cannot be made, and why.
+func (p *proc) hindrance() (reason string, failed bool) {
+	switch {
+	case p.m.State != process.Starting:
+		return "", true // stopped before there was anything to stop
+	case p.unresolved != nil:
+		return p.unresolved.Error(), true
+	}
+	for _, s := range slices.Backward(p.streams()) {
+		if s.state != streamFailed {
+			continue
+		}
+		p.debugf(s.settings.Name + ": " + s.failure.Text)
+		return logFailure(p.cfg.Name, s.failure, s.settings.More != ""), true
+	}
+	return "", false
 }
 
 // logFailure is how clients are told that a log of a program cannot be opened.
@@ -198,7 +212,7 @@ func (d *Daemon) submit(p *proc) {
 		p.spawned(r)
 		d.settleEarly()
 	}
-	d.spawns.put(spawnJob{program: job})
+	d.spawn(spawnJob{program: job})
 }
 
 // spawned takes over what the spawner made.
@@ -237,217 +251,4 @@ func (p *proc) begin() {
 	for _, s := range p.streams() {
 		s.announceRun(p.run.number)
 	}
-}
-
-// runSpawner makes processes, one after the other, on a thread of its own.
-func runSpawner(ctx context.Context, d *Daemon) {
-	s, err := spawn.NewSpawner()
-	environ := os.Environ()
-	for {
-		jobs, ok := d.spawns.take(ctx)
-		if !ok {
-			return
-		}
-		for _, job := range jobs {
-			for _, path := range job.create {
-				createLog(path)
-			}
-			if job.create != nil {
-				continue
-			}
-			if l := job.look; l != nil {
-				_, _, lookErr := resolve(l.cfg)
-				d.post(func() { l.done(lookErr) })
-				continue
-			}
-			if h := job.helper; h != nil {
-				pid, serr := 0, err
-				if serr == nil {
-					pid, serr = s.Start(&h.command)
-				}
-				soft, _ := spawn.OriginalNoFile(pid)
-				d.post(func() {
-					d.inFlightHelper(pid)
-					h.done(pid, serr)
-					d.raiseNoFile(soft)
-				})
-				continue
-			}
-			job.program.environ = environ
-			r := spawned{err: err, stdin: -1, pidfd: -1}
-			if err == nil {
-				r = job.program.run(s)
-			}
-			d.post(func() { job.program.done(r) })
-		}
-	}
-}
-
-// run makes the process of a job. Its command was found before its logs were
-// opened, but may be gone by now.
-func (j *programJob) run(s *spawn.Spawner) (r spawned) {
-	r.stdin, r.stdout, r.pidfd = -1, -1, -1
-	c, err := j.command()
-	if err != nil {
-		return spawned{stdin: -1, pidfd: -1, err: err}
-	}
-	var mine, theirs []int
-	defer func() {
-		closeAll(theirs)
-		if r.err != nil {
-			closeAll(mine)
-			r.stdin, r.stdout = -1, -1
-		}
-	}()
-	fail := func(err error) spawned {
-		var why unix.Errno
-		errors.As(err, &why)
-		return spawned{stdin: -1, pidfd: -1, err: errors.New(logFailure(j.cfg.Name, &logwire.Message{Text: err.Error(), Errno: why}, false))}
-	}
-
-	// Standard input: a pipe of which we keep the other end, or a socket.
-	if j.stdin != nil {
-		fd, err := j.stdin()
-		if err != nil {
-			return fail(err)
-		}
-		theirs = append(theirs, fd)
-	} else {
-		var fds [2]int
-		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-			return fail(err)
-		}
-		// The program holds both ends of it, so that it does not come to the
-		// end of its input with us.
-		defer unix.Close(fds[0])
-		mine = append(mine, fds[1])
-		if err := unix.SetNonblock(fds[1], true); err != nil {
-			return fail(err)
-		}
-		fd, err := openWriteEnd(fds[0], c.UID)
-		if err != nil {
-			return fail(err)
-		}
-		theirs = append(theirs, fd)
-		r.stdin = fds[1]
-	}
-
-	// Standard output and error.
-	protocol := -1
-	if j.listener {
-		var fds [2]int
-		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-			return fail(err)
-		}
-		protocol = fds[0]
-		mine = append(mine, fds[0])
-		defer unix.Close(fds[1])
-		if err := unix.SetNonblock(protocol, true); err != nil {
-			return fail(err)
-		}
-		fd, err := openWriteEnd(protocol, c.UID)
-		if err != nil {
-			return fail(err)
-		}
-		theirs = append(theirs, fd)
-	} else {
-		fd, err := openWriteEnd(j.out, c.UID)
-		if err != nil {
-			return fail(err)
-		}
-		theirs = append(theirs, fd)
-	}
-	if j.err >= 0 {
-		fd, err := openWriteEnd(j.err, c.UID)
-		if err != nil {
-			return fail(err)
-		}
-		theirs = append(theirs, fd)
-		c.Files = theirs
-	} else {
-		c.Files = []int{theirs[0], theirs[1], theirs[1]}
-	}
-
-	j.note(0)
-	crash.Point(crash.BeforeFork)
-	r.pid, r.err = s.Start(c)
-	crash.Point(crash.AfterFork)
-	if r.err != nil {
-		return r
-	}
-	j.note(r.pid)
-	r.ticks, _, _ = state.Ticks(r.pid)
-	if fd, err := unix.PidfdOpen(r.pid, unix.PIDFD_NONBLOCK); err == nil {
-		r.pidfd = fd
-	}
-	if protocol >= 0 {
-		r.stdout = protocol
-	}
-	return r
-}
-
-// command finds out what to execute, and with what environment and rights.
-func (j *programJob) command() (*spawn.Command, error) {
-	cfg := j.cfg
-	path, argv, err := resolve(cfg)
-	if err != nil {
-		return nil, err
-	}
-	c := &spawn.Command{
-		Name: cfg.Name, Path: path, Argv: argv, Env: childEnviron(cfg, j.environ, j.serverURL, j.mark),
-		Dir: cfg.Directory, Umask: cfg.Umask, UID: -1,
-	}
-	if cfg.UID >= 0 {
-		c.UID, c.GID, c.Groups = cfg.UID, cfg.GID, spawn.GroupsOf(cfg.UID, cfg.GID)
-	}
-	return c, nil
-}
-
-// resolve splits the command of a program and finds its file. The errors are
-// spawn's, with the texts of the interface.
-func resolve(cfg *plan.Process) (path string, argv []string, err error) {
-	argv, err = value.SplitCommand(cfg.Command)
-	if err != nil {
-		return "", nil, &spawn.Error{Text: "can't parse command " + spawn.Quote(cfg.Command) + ": " + err.Error(), Err: spawn.ErrNotExecutable}
-	}
-	if len(argv) == 0 {
-		return "", nil, &spawn.Error{Text: "command is empty", Err: spawn.ErrNotExecutable}
-	}
-	where, ok := cfg.Environment["PATH"]
-	if !ok {
-		if where, ok = os.LookupEnv("PATH"); !ok {
-			where = spawn.DefaultPath
-		}
-	}
-	path, err = spawn.Lookup(argv[0], where)
-	return path, argv, err
-}
-
-// notForPrograms are variables of the daemon that are none of its programs'
-// business: they speak of the daemon's own relation to systemd.
-var notForPrograms = []string{
-	"NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=", "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=",
-	"SUPERVISOR_PASSWORD=",
-}
-
-// childEnviron is the environment of a program, lowest first: the daemon's
-// own, what tells the program where it runs, then environment=.
-func childEnviron(cfg *plan.Process, base []string, serverURL, mark string) []string {
-	own := slices.DeleteFunc(slices.Clone(base), func(kv string) bool {
-		return slices.ContainsFunc(notForPrograms, func(name string) bool { return strings.HasPrefix(kv, name) })
-	})
-	if cfg.ServerURL != "" {
-		serverURL = cfg.ServerURL
-	}
-	pairs := [][2]string{{"SUPERVISOR_ENABLED", "1"}}
-	if serverURL != "" {
-		pairs = append(pairs, [2]string{"SUPERVISOR_SERVER_URL", serverURL})
-	}
-	pairs = append(pairs, [2]string{"SUPERVISOR_PROCESS_NAME", cfg.Name}, [2]string{"SUPERVISOR_GROUP_NAME", cfg.Group})
-	for _, name := range slices.Sorted(maps.Keys(cfg.Environment)) {
-		pairs = append(pairs, [2]string{name, cfg.Environment[name]})
-	}
-	// Last, so that no environment= hides it.
-	pairs = append(pairs, [2]string{state.MarkVar, mark})
-	return spawn.Environ(own, pairs...)
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"path/filepath"
@@ -78,14 +79,23 @@ func (p *proc) makeStreams(saved *state.Process) {
 // program does not start by itself: clients are told their names, and find
 // them empty. Named logs are created when the program starts.
 func (p *proc) createAutoLogs() {
-	var paths []string
 	for _, s := range p.streams() {
 		if s.state == streamUnopened && s.settings.Path != "" && s.auto() {
-			paths = append(paths, s.settings.Path)
+			p.d.creates.put(s.settings.Path)
 		}
 	}
-	if len(paths) > 0 {
-		p.d.spawns.put(spawnJob{create: paths})
+}
+
+// runCreator creates logs until ctx is done. They may be on a disk that hangs.
+func runCreator(ctx context.Context, d *Daemon) {
+	for {
+		paths, ok := d.creates.take(ctx)
+		if !ok {
+			return
+		}
+		for _, path := range paths {
+			createLog(path)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -335,9 +336,15 @@ func (p *proc) adoptStdin(pidfd int) {
 	}
 }
 
-// openPipeOf opens a descriptor of another process anew, if it is a pipe.
+// openPipeOf opens a descriptor of another process anew, if it is a pipe. Nothing
+// else is opened: a file may be on a disk that hangs, and opening a device may
+// do something.
 func openPipeOf(pid, n, how int) (int, error) {
-	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd/"+strconv.Itoa(n), how|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	link := "/proc/" + strconv.Itoa(pid) + "/fd/" + strconv.Itoa(n)
+	if target, err := os.Readlink(link); err != nil || !strings.HasPrefix(target, "pipe:") {
+		return -1, unix.EINVAL
+	}
+	fd, err := unix.Open(link, how|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}

@@ -97,7 +97,7 @@ func (d *Daemon) check(ctx context.Context) error {
 	started := make(chan result, 1)
 	ended := make(chan unix.WaitStatus, 1)
 	d.post(func() {
-		d.spawns.put(spawnJob{helper: &helperJob{
+		d.spawn(spawnJob{helper: &helperJob{
 			command: spawn.Command{
 				Name: "supd", Path: d.opts.Self, Argv: append(append([]string{}, d.opts.Args...), CheckFlag),
 				Env: os.Environ(), Umask: -1, UID: -1, Files: []int{int(null.Fd()), int(w.Fd()), int(w.Fd())},

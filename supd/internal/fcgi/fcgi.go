@@ -21,6 +21,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,10 @@ type Socket struct {
 	config plan.Socket
 	// users is atomic for Open only, which may run while others are counted.
 	users atomic.Int32
-	fd    int // -1 while there is no socket
+	// opening is held by Open: where making a process hangs, two may be made
+	// at a time.
+	opening sync.Mutex
+	fd      int // -1 while there is no socket
 }
 
 // New is a socket that is not open yet.
@@ -50,6 +54,8 @@ func (s *Socket) Open() (fd int, line string, err error) {
 	if s.users.Load() == 0 {
 		panic("fcgi: Open without Use")
 	}
+	s.opening.Lock()
+	defer s.opening.Unlock()
 	if s.fd < 0 {
 		line = "Creating socket " + s.config.URL
 		if err := s.create(); err != nil {

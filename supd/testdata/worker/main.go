@@ -9,6 +9,7 @@
 //	                    event of type "end" it writes into FILE how many events it
 //	                    had before, and within how many nanoseconds
 //	worker say N        writes N lines of 100 bytes in a second, until it is killed
+//	worker pour N       writes 100 times as much, in pieces of 100 lines
 //
 // Of NAME there may be one at a time: it holds a lock on NAME.lock, and who finds
 // it taken says so in the file "twice". NAME.runs has a line "began PID" and,
@@ -30,7 +31,7 @@ import (
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: worker lines NAME | listen FILE | answer FILE | say N")
+		fmt.Fprintln(os.Stderr, "usage: worker lines NAME | listen FILE | answer FILE | say N | pour N")
 		os.Exit(2)
 	}
 	var err error
@@ -42,7 +43,9 @@ func main() {
 	case "answer":
 		err = answer(os.Args[2])
 	case "say":
-		err = say(os.Args[2])
+		err = say(os.Args[2], 1)
+	case "pour":
+		err = say(os.Args[2], 100)
 	default:
 		err = fmt.Errorf("unknown kind %q", os.Args[1])
 	}
@@ -156,12 +159,12 @@ func converse(handle func(header, first string) error) error {
 	}
 }
 
-func say(rate string) error {
+func say(rate string, lines int) error {
 	n, err := strconv.Atoi(rate)
 	if err != nil || n <= 0 {
-		return fmt.Errorf("%q is no number of lines", rate)
+		return fmt.Errorf("%q is no rate", rate)
 	}
-	line := strings.Repeat("x", 99) + "\n"
+	line := strings.Repeat(strings.Repeat("x", 99)+"\n", lines)
 	for range time.Tick(time.Second / time.Duration(n)) {
 		if _, err := io.WriteString(os.Stdout, line); err != nil {
 			return err
