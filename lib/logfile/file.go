@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"math"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,7 @@ type File struct {
 	options Options
 
 	open opened
+	dir  *unix.Stat_t // where the file lies, as it was when it was opened last
 	// size is where the file ends as far as we know; only regular files have
 	// one.
 	size         int64
@@ -79,9 +81,12 @@ func (f *File) Close() error {
 // Reopen opens the file by its name and, once that has succeeded, closes the
 // one that was open before. After an error all is as it was.
 func (f *File) Reopen() error {
-	o, err := open(f.path, f.options.mode())
+	o, err := open(f.path, f.options.mode(), f.dir)
 	if err != nil {
 		return failed("open", f.path, err)
+	}
+	if st := new(unix.Stat_t); unix.Stat(filepath.Dir(f.path), st) == nil {
+		f.dir = st
 	}
 	if f.open.fd >= 0 {
 		unix.Close(f.open.fd)

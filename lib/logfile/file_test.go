@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -324,6 +325,44 @@ func TestReopenClearCheck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRemovedDirectory: a directory that is gone comes back as it was; one that
+// was never there belongs to whom the one around it does.
+func TestRemovedDirectory(t *testing.T) {
+	around := t.TempDir()
+	owner := unix.Geteuid()
+	if owner == 0 {
+		owner = 4711
+		if err := os.Chown(around, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := filepath.Join(around, "logs")
+	f := open0(t, filepath.Join(dir, "a.log"), Options{})
+	check := func(mode os.FileMode) {
+		t.Helper()
+		fi, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := fi.Sys().(*syscall.Stat_t); int(st.Uid) != owner || fi.Mode().Perm() != mode {
+			t.Errorf("the directory belongs to %d and has mode %v, want %d and %v", st.Uid, fi.Mode().Perm(), owner, mode)
+		}
+	}
+	check(0o755)
+	if err := os.Chmod(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	write(t, f, "back\n")
+	check(0o750)
+	wantFiles(t, dir, map[string]string{"a.log": "back\n"})
 }
 
 func TestOddTargets(t *testing.T) {

@@ -40,8 +40,9 @@ type opened struct {
 func (o *opened) regular() bool { return o.st.Mode&unix.S_IFMT == unix.S_IFREG && !o.dup }
 
 // open opens path for writing and creates it, and the directory it lies in,
-// if need be. It never waits: not for the reader of a FIFO, not for a line.
-func open(path string, mode uint32) (opened, error) {
+// if need be: like the one that was there before, if was is set. It never
+// waits: not for the reader of a FIFO, not for a line.
+func open(path string, mode uint32, was *unix.Stat_t) (opened, error) {
 	var o opened
 	if n, ok := inherited(path); ok {
 		fd, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 3)
@@ -61,7 +62,7 @@ func open(path string, mode uint32) (opened, error) {
 		access = unix.O_WRONLY
 	}
 	fd, err := openTrusted(path, access|flags, mode)
-	if err == unix.ENOENT && unix.Mkdir(filepath.Dir(path), 0o755) == nil {
+	if err == unix.ENOENT && makeDir(filepath.Dir(path), was) == nil {
 		fd, err = openTrusted(path, access|flags, mode)
 	}
 	if err == unix.EACCES && access == unix.O_RDWR {
@@ -79,6 +80,32 @@ func (o *opened) stat() error {
 	if err := unix.Fstat(o.fd, &o.st); err != nil {
 		unix.Close(o.fd)
 		return err
+	}
+	return nil
+}
+
+// makeDir makes a directory with the mode and the owner that it had before, or
+// the owner of the directory around it; where we may not give it away it is
+// ours.
+func makeDir(path string, was *unix.Stat_t) error {
+	if err := unix.Mkdir(path, 0o755); err != nil {
+		return err
+	}
+	fd, err := retryOpen(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var made, around unix.Stat_t
+	if unix.Fstat(fd, &made) != nil || int(made.Uid) != unix.Geteuid() {
+		return nil // not the one that we have made
+	}
+	if was != nil {
+		// The owner first: a change of it may cost bits of the mode.
+		_ = unix.Fchown(fd, int(was.Uid), int(was.Gid))
+		_ = unix.Fchmod(fd, was.Mode&0o7777)
+	} else if unix.Stat(filepath.Dir(path), &around) == nil {
+		_ = unix.Fchown(fd, int(around.Uid), int(around.Gid))
 	}
 	return nil
 }
