@@ -129,7 +129,7 @@ func (l *logPlane) launch(ends wireEnds) {
 		l.failed(ends.err)
 		return
 	}
-	l.d.spawn(spawnJob{helper: &helperJob{
+	l.d.startHelper(&helperJob{
 		command: spawn.Command{
 			Name: "suplog", Path: l.d.opts.Suplog, Argv: []string{"suplog", "--control", "3", "--serve", l.d.plan.Daemon.Pidfile + ".state"},
 			Env: os.Environ(), Umask: -1, UID: -1, Files: []int{0, 1, 2, int(peer.Fd())},
@@ -145,7 +145,7 @@ func (l *logPlane) launch(ends wireEnds) {
 			l.ticks, _, _ = state.Ticks(pid)
 			l.d.dirty = true
 		},
-	}})
+	})
 	l.connect(conn)
 	if l.ending {
 		l.send(logwire.Message{Kind: logwire.Stop})

@@ -194,3 +194,23 @@ func TestLogFailure(t *testing.T) {
 		}
 	}
 }
+
+// The end of a helper may be heard of before its start.
+func TestHelperEndsAtOnce(t *testing.T) {
+	d := New(Options{Log: activity.New(activity.Info), Plan: &plan.Plan{}})
+	d.logs.pid = 1 << 20
+	var ended []unix.WaitStatus
+	job := &helperJob{done: func(pid int, err error) {
+		d.helpers[pid] = func(st unix.WaitStatus) { ended = append(ended, st) }
+	}}
+	d.startHelper(job)
+	const pid = 1<<20 + 1
+	d.ended(spawn.Exit{PID: pid, Status: 1 << 8}, d.turn())
+	if len(ended) > 0 {
+		t.Fatal("told of the end of what has not started")
+	}
+	d.helperStarted(job, pid, nil)
+	if len(ended) != 1 || ended[0].ExitStatus() != 1 || len(d.helpers)+len(d.early)+d.inFlight != 0 {
+		t.Errorf("ends: %v; left: %d helpers, %d ends, %d starts", ended, len(d.helpers), len(d.early), d.inFlight)
+	}
+}

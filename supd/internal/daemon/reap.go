@@ -101,13 +101,23 @@ func (d *Daemon) settleEarly() {
 	}
 }
 
-// inFlightHelper settles the end of a helper that came before its start was
-// reported.
-func (d *Daemon) inFlightHelper(pid int) {
-	if e, ok := d.early[pid]; ok && pid > 0 {
+// startHelper has a process of our own made. It counts among the starts under
+// way, so that an end that comes before the word of the start is kept for it.
+func (d *Daemon) startHelper(h *helperJob) {
+	d.inFlight++
+	d.spawn(spawnJob{helper: h})
+}
+
+// helperStarted hears of the start of a helper, and then of its end if that
+// came first.
+func (d *Daemon) helperStarted(h *helperJob, pid int, err error) {
+	d.inFlight--
+	h.done(pid, err)
+	if e, ok := d.early[pid]; ok && err == nil {
 		delete(d.early, pid)
-		d.soon(func() { d.ended(e.exit, e.turn) })
+		d.ended(e.exit, e.turn)
 	}
+	d.settleEarly()
 }
 
 // ended has the last output of the process logged, then tells of its end.

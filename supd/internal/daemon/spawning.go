@@ -94,8 +94,7 @@ func (w *spawner) run(ctx context.Context, d *Daemon) {
 			}
 			soft, _ := spawn.OriginalNoFile(pid)
 			d.post(func() {
-				d.inFlightHelper(pid)
-				h.done(pid, serr)
+				d.helperStarted(h, pid, serr)
 				d.raiseNoFile(soft)
 			})
 		} else {

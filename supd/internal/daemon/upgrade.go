@@ -97,7 +97,7 @@ func (d *Daemon) check(ctx context.Context) error {
 	started := make(chan result, 1)
 	ended := make(chan unix.WaitStatus, 1)
 	d.post(func() {
-		d.spawn(spawnJob{helper: &helperJob{
+		d.startHelper(&helperJob{
 			command: spawn.Command{
 				Name: "supd", Path: d.opts.Self, Argv: append(append([]string{}, d.opts.Args...), CheckFlag),
 				Env: os.Environ(), Umask: -1, UID: -1, Files: []int{int(null.Fd()), int(w.Fd()), int(w.Fd())},
@@ -108,7 +108,7 @@ func (d *Daemon) check(ctx context.Context) error {
 				}
 				started <- result{pid, err}
 			},
-		}})
+		})
 	})
 	s := <-started
 	w.Close()
@@ -130,7 +130,12 @@ func (d *Daemon) check(ctx context.Context) error {
 		}
 		return fmt.Errorf("%s does not take over: %s", d.opts.Self, process.Describe(st))
 	case <-patience.C:
-		_ = spawn.Kill(s.pid, unix.SIGKILL, false)
+		d.post(func() {
+			// Only while it has not been reaped the pid is its.
+			if d.helpers[s.pid] != nil {
+				_ = spawn.Kill(s.pid, unix.SIGKILL, false)
+			}
+		})
 		return fmt.Errorf("%s does not answer", d.opts.Self)
 	}
 }

@@ -96,14 +96,19 @@ var errLogChanged = errors.New("the log changed while it was read")
 // and what follows. It has to read the log to learn how long it will be.
 func (a *answer) setLog(section *logfile.Section) error {
 	a.log, a.split = section, a.enc.Len()
-	n, err := encodeLog(io.Discard, section)
+	n, err := encodeLog(io.Discard, section, rpc.AppendText)
 	a.logSize = n
 	return err
 }
 
 func (a *answer) writeLog(w io.Writer) error {
-	n, err := encodeLog(&limitedWriter{w, a.logSize}, a.log)
-	if err == nil && n != a.logSize {
+	return sendLog(w, a.log, a.logSize, rpc.AppendText)
+}
+
+// sendLog writes a piece of a log, which must be size bytes long when encoded.
+func sendLog(w io.Writer, section *logfile.Section, size int64, encode appendText) error {
+	n, err := encodeLog(&limitedWriter{w, size}, section, encode)
+	if err == nil && n != size {
 		err = errLogChanged
 	}
 	return err
@@ -122,9 +127,12 @@ func (l *limitedWriter) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// encodeLog writes a piece of a log as text of an XML document, in bounded
-// memory, and returns how many bytes that were.
-func encodeLog(w io.Writer, section *logfile.Section) (written int64, err error) {
+// appendText appends a text to a document, escaped.
+type appendText func(document []byte, text string) []byte
+
+// encodeLog writes a piece of a log as text of a document, in bounded memory,
+// and returns how many bytes that were.
+func encodeLog(w io.Writer, section *logfile.Section, encode appendText) (written int64, err error) {
 	const chunk = 32 << 10
 	in := make([]byte, chunk)
 	out := make([]byte, 0, 2*chunk)
@@ -139,7 +147,7 @@ func encodeLog(w io.Writer, section *logfile.Section) (written int64, err error)
 		} else if err != io.EOF {
 			return written, err
 		}
-		out = rpc.AppendText(out[:0], string(in[:whole]))
+		out = encode(out[:0], string(in[:whole]))
 		if len(out) > 0 {
 			if _, err := w.Write(out); err != nil {
 				return written, err

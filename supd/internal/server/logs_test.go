@@ -3,10 +3,12 @@ package server
 import (
 	"bufio"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,6 +136,40 @@ func TestLargeLogs(t *testing.T) {
 	r := s.raw(post(callBody("system.multicall", "<array><data>"+entry("supervisor.readLog", "0", "0")+entry("supervisor.getPID")+"</data></array>")))
 	if !strings.Contains(r.body, str(want)) || !strings.Contains(r.body, num("4711")) {
 		t.Errorf("multicall: %d bytes", len(r.body))
+	}
+}
+
+// Pages with much of a log do not lie in memory while their readers take their
+// time, and hold what small ones do.
+func TestLargeTailPages(t *testing.T) {
+	piece := "line with <markup> & \"quotes\", \x1b[0m, grüße, \U0001F600 and \xff\n"
+	const size = 2 << 20
+	content := strings.Repeat(piece, size/len(piece))
+	s, _ := logSite(t, content)
+	path := fmt.Sprintf("/tail.html?processname=one&limit=%d", size)
+	r := s.get("GET", path, "")
+	_, rest, _ := strings.Cut(r.body, "<pre>")
+	text, end, _ := strings.Cut(rest, "</pre>")
+	if want := strings.ToValidUTF8(content, "\ufffd"); html.UnescapeString(text) != want || !strings.Contains(end, "</html>") {
+		t.Errorf("%d %d bytes, want %d", r.status, len(text), len(want))
+	}
+	rest, text = "", ""
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for range 10 {
+		// It has the header of the answer, and reads no further.
+		_, resp := stream(t, s, path, "1.1")
+		if resp.ContentLength < int64(len(content)) {
+			t.Fatalf("the page has %d bytes", resp.ContentLength)
+		}
+	}
+	if grown := heap() - before; grown > size {
+		t.Errorf("ten pages that are being sent take %d bytes", grown)
 	}
 }
 

@@ -77,6 +77,13 @@ func (ep *endpoint) servePage(w http.ResponseWriter, r *http.Request, name strin
 
 // render sends a page. It is never to be kept: it shows a moment.
 func render(w http.ResponseWriter, page string, data any) {
+	reply(w, http.StatusOK, pageType, fill(w, page, data))
+}
+
+const pageType = "text/html;charset=utf-8"
+
+// fill makes a page, and sets what its header has to say of it.
+func fill(w http.ResponseWriter, page string, data any) []byte {
 	var b bytes.Buffer
 	if err := templates().ExecuteTemplate(&b, page, data); err != nil {
 		panic(err)
@@ -85,7 +92,7 @@ func render(w http.ResponseWriter, page string, data any) {
 	noCache(h)
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Referrer-Policy", "same-origin")
-	reply(w, http.StatusOK, "text/html;charset=utf-8", b.Bytes())
+	return b.Bytes()
 }
 
 func noCache(h http.Header) {
@@ -234,39 +241,86 @@ func (ep *endpoint) serveTailPage(w http.ResponseWriter, r *http.Request) {
 		page.Limit = min(max(n, tailStart), maxTailPage)
 	}
 	page.More = min(page.Limit*8, maxTailPage)
+	var log *logfile.Section
 	switch {
 	case page.Main:
-		page.Text = lastBytes(ep.srv.backend.MainLogPath(), "the activity log", page.Limit)
+		page.Text, log = lastBytes(ep.srv.backend.MainLogPath(), "the activity log", page.Limit)
 	case page.Name == "":
 		page.Text = "No process name found"
 	default:
-		page.Text = ep.tailText(r.Context(), page.Name, page.Channel, page.Limit)
+		page.Text, log = ep.tailText(r.Context(), page.Name, page.Channel, page.Limit)
 	}
-	render(w, "tail.html", &page)
+	if log == nil {
+		render(w, "tail.html", &page)
+		return
+	}
+	defer log.Close()
+	if err := renderLog(w, &page, log); err != nil {
+		// The length of the page has been announced.
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // maxTailPage bounds how much of a log a page shows, in bytes.
 const maxTailPage = 8 << 20
 
-func (ep *endpoint) tailText(ctx context.Context, name, channel string, limit int64) string {
+// renderLog sends a page with a log that is read while it is sent: many clients
+// may ask for large pages, and take their time.
+func renderLog(w http.ResponseWriter, page *tailPage, log *logfile.Section) error {
+	size, err := encodeLog(io.Discard, log, appendHTML)
+	if err != nil {
+		page.Text = "No file for " + page.Name
+		render(w, "tail.html", page)
+		return nil
+	}
+	const before = "<pre>"
+	body := fill(w, "tail.html", page)
+	at := bytes.LastIndex(body, []byte(before)) + len(before)
+	h := w.Header()
+	h.Set("Content-Type", pageType)
+	h.Set("Content-Length", strconv.FormatInt(int64(len(body))+size, 10))
+	if _, err := w.Write(body[:at]); err != nil {
+		return err
+	}
+	if err := sendLog(w, log, size, appendHTML); err != nil {
+		return err
+	}
+	_, err = w.Write(body[at:])
+	return err
+}
+
+func appendHTML(document []byte, text string) []byte {
+	return append(document, template.HTMLEscapeString(strings.ToValidUTF8(text, "\uFFFD"))...)
+}
+
+func (ep *endpoint) tailText(ctx context.Context, name, channel string, limit int64) (string, *logfile.Section) {
 	group, process, whole := splitName(name)
 	if whole {
-		return "ERROR: " + unexpected(rpc.NewFault(rpc.BadName, name))
+		return "ERROR: " + unexpected(rpc.NewFault(rpc.BadName, name)), nil
 	}
 	path, err := ep.srv.backend.LogPath(ctx, group, process, channel)
 	if err != nil {
-		return "ERROR: " + unexpected(quote(err, name))
+		return "ERROR: " + unexpected(quote(err, name)), nil
 	}
 	return lastBytes(path, name, limit)
 }
 
-func lastBytes(path, name string, limit int64) string {
+// lastBytes is the end of a log, or why there is none; if it is not small, the
+// part of the file.
+func lastBytes(path, name string, limit int64) (string, *logfile.Section) {
+	none := "No file for " + name
 	if path == "" {
-		return "No file for " + name
+		return none, nil
+	}
+	if limit > smallLog {
+		if section, err := logfile.OpenSection(path, -limit, 0); err == nil {
+			return "", section
+		}
+		return none, nil
 	}
 	text, err := logfile.Read(path, -limit, 0)
 	if err != nil {
-		return "No file for " + name
+		return none, nil
 	}
-	return strings.ToValidUTF8(string(text), "\uFFFD")
+	return strings.ToValidUTF8(string(text), "\uFFFD"), nil
 }
