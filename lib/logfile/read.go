@@ -104,12 +104,12 @@ func Tail(path string, offset, length int64) (data []byte, size int64, overflow 
 		return nil, 0, false, err
 	}
 	defer f.Close()
-	length = max(length, 0)
-	overflow = offset < size-length
+	// A length below 0 counts here, as in Supervisor, though nothing is read.
+	overflow = offset < size-max(length, -1<<62)
 	if offset >= size && !overflow {
 		return nil, size, false, nil
 	}
-	n := min(length, size, MaxRead)
+	n := min(max(length, 0), size, MaxRead)
 	data, err = readPart(io.NewSectionReader(f, size-n, n), n)
 	return data, size, overflow, err
 }

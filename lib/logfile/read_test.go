@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,7 @@ func TestTail(t *testing.T) {
 		{0, 5, "pqrst", true}, {14, 5, "pqrst", true}, {15, 5, "pqrst", false}, {18, 5, "pqrst", false},
 		{0, 100, "abcdefghijklmnopqrst", false}, {20, 5, "", false}, {99, 5, "", false},
 		{0, 0, "", true}, {0, -5, "", true}, {20, 0, "", false}, {-5, 3, "rst", true},
+		{20, -1, "", true}, {99, -80, "", true}, {100, -80, "", false}, {0, math.MinInt64, "", true},
 	} {
 		got, size, overflow, err := Tail(path, tt.offset, tt.length)
 		if string(got) != tt.want || size != 20 || overflow != tt.overflow || err != nil {

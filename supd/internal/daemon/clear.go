@@ -70,36 +70,59 @@ func (p *proc) clearLogs(done func(error)) {
 		if s.settings.Path == "" {
 			continue
 		}
-		if s.state == streamUnopened {
-			s.open()
-		}
 		left++
-		s.clear(func(err error) {
-			s.rest()
-			finish(err)
-		})
+		s.clear(finish)
 	}
 	finish(nil)
 }
 
+// clear calls done when the log is empty, cannot be emptied, or does not get
+// so within seconds. A program that does not run may have no log yet, and gets
+// none from this.
 func (s *stream) clear(done func(error)) {
+	d := s.p.d
 	called := false
+	var limit *timer
 	once := func(err error) {
 		if !called {
 			called = true
+			d.timers.clear(limit)
 			done(err)
 		}
 	}
 	failed := rpc.NewFault(rpc.Failed, s.p.apiName())
-	t := s.p.d.after(5*time.Second, func() { once(failed) })
-	s.p.d.logs.ask(logwire.Message{Kind: logwire.Clear, Stream: s.id}, func(m *logwire.Message) {
-		s.p.d.timers.clear(t)
-		if m == nil || m.Kind == logwire.Failed {
-			once(failed)
-			return
+	limit = d.after(5*time.Second, func() { once(failed) })
+	empty := func() {
+		if s.state == streamUnopened {
+			s.open()
 		}
-		once(nil)
-	})
+		d.logs.ask(logwire.Message{Kind: logwire.Clear, Stream: s.id}, func(m *logwire.Message) {
+			s.rest()
+			if m == nil || m.Kind == logwire.Failed {
+				once(failed)
+				return
+			}
+			once(nil)
+		})
+	}
+	if s.state != streamUnopened || s.settings.More != "" {
+		empty()
+		return
+	}
+	// The look is taken aside, for it can last.
+	path := s.settings.Path
+	go func() {
+		_, err := os.Stat(path)
+		d.post(func() {
+			if errors.Is(err, fs.ErrNotExist) && s.state == streamUnopened {
+				once(nil)
+				return
+			}
+			if !called {
+				empty()
+			}
+		})
+	}()
 }
 
 // ClearMainLog empties the activity log.
