@@ -392,6 +392,11 @@ func (s *step) timer() {
 	case Starting:
 		s.running()
 	case Backoff:
+		if s.turn.NoStarts {
+			// A deadline that has passed and stays would be due without end.
+			s.Deadline = s.turn.Now + time.Second
+			return
+		}
 		s.start()
 	case Stopping:
 		s.log(Warn, "killing '"+s.spec.Name+"' ("+strconv.Itoa(s.PID)+") with SIGKILL")

@@ -187,8 +187,8 @@ func TestNothingStartsDuringShutdown(t *testing.T) {
 	}
 	m = Machine{State: Backoff, Deadline: 1, Failures: 1}
 	turn.Now = time.Second
-	if m, effects := m.Step(c, Timer{}, turn); m.State != Backoff || len(effects) != 0 {
-		t.Errorf("a retry: %v, %s", m.State, showAll(effects))
+	if m, effects := m.Step(c, Timer{}, turn); m.State != Backoff || m.Deadline <= turn.Now || len(effects) != 0 {
+		t.Errorf("a retry: %v, due %v, %s", m.State, m.Deadline, showAll(effects))
 	}
 }
 
@@ -234,6 +234,9 @@ func TestEveryTransition(t *testing.T) {
 				for _, noStarts := range []bool{false, true} {
 					next, effects := m.Step(set.spec, e.ev, Turn{Now: now, Unix: 1, NoStarts: noStarts})
 					check(t, m, e.name, next, effects)
+					if _, ok := e.ev.(Timer); ok && next.Deadline != 0 && next.Deadline <= now {
+						t.Errorf("%s: what was due (no starts: %v) stays due", short(m), noStarts)
+					}
 					if noStarts {
 						continue
 					}
