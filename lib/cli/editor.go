@@ -17,6 +17,8 @@ import (
 type Editor struct {
 	in       *Input
 	tty, out *os.File
+	// shown is out, through a dumbWriter where need be.
+	shown    io.Writer
 	terminal *term.Terminal
 	history  *History
 	complete Completer
@@ -35,11 +37,14 @@ type Completer func(before, word string) []string
 // NewEditor makes an editor on a terminal. in reads from tty; out is where the
 // terminal shows what is typed. complete may be nil.
 func NewEditor(in *Input, tty, out *os.File, complete Completer) *Editor {
-	e := &Editor{in: in, tty: tty, out: out, complete: complete, history: &History{}}
+	e := &Editor{in: in, tty: tty, out: out, complete: complete, history: &History{}, shown: out}
+	if isDumb() {
+		e.shown = &dumbWriter{w: out}
+	}
 	e.terminal = term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{readerFunc(e.read), out}, "")
+	}{readerFunc(e.read), e.shown}, "")
 	e.terminal.History = e.history
 	e.terminal.AutoCompleteCallback = e.key
 	return e
@@ -85,6 +90,9 @@ func (e *Editor) raw(ctx context.Context, f func() (string, error)) (string, err
 	if err != nil || width <= 0 || height <= 0 {
 		width, height = 80, 24
 	}
+	if e.shown != io.Writer(e.out) {
+		width = dumbWidth
+	}
 	if err := e.terminal.SetSize(width, height); err != nil {
 		return "", err
 	}
@@ -112,7 +120,7 @@ func (e *Editor) key(line string, pos int, key rune) (string, int, bool) {
 			e.list(candidates, line, pos)
 			return "", 0, false
 		}
-		io.WriteString(e.out, "\a")
+		io.WriteString(e.shown, "\a")
 		e.tabbed = before
 	}
 	return "", 0, false
@@ -127,7 +135,7 @@ func (e *Editor) list(words []string, line string, pos int) {
 		io.WriteString(e.terminal, columns)
 		return
 	}
-	io.WriteString(e.out, "\r\n"+strings.ReplaceAll(columns, "\n", "\r\n")+e.prompt+line)
+	io.WriteString(e.shown, "\r\n"+strings.ReplaceAll(columns, "\n", "\r\n")+e.prompt+line)
 }
 
 func (e *Editor) width() int {

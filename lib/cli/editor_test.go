@@ -51,7 +51,51 @@ func screen(t *testing.T, master *os.File, text string) string {
 	return shown.String()
 }
 
+// A terminal without escape sequences gets none, and shows what readline would
+// show there.
+func TestEditorDumbTerminal(t *testing.T) {
+	t.Setenv("TERM", "dumb")
+	for _, tt := range []struct{ name, typed, want, shows string }{
+		{"plain", "pid a\r", "pid a", "> pid a\r\n"},
+		{"deleted", "abc\x7f\x7fd\r", "ad", "> abc\b \b\b \bd\r\n"},
+		{"history", "x\x1b[A\r", "older", "> x\bolder\r\n"},
+		{"shorter history", "newest one\x1b[A\r", "older", "> newest one" + strings.Repeat("\b", 10) + "older     " + strings.Repeat("\b", 5) + "\r\n"},
+		{"back and forth", "grü\x1b[D\x1b[D\x1b[C!\r", "gr!ü", "> grü\b\br!ü\bü\r\n"},
+		{"longer than the terminal", strings.Repeat("long ", 30) + "\x01x\r", "x" + strings.Repeat("long ", 30), ""},
+		{"listed", "st\t\top\x7f\r", "sto", "> st\a\r\nstart   stop    \r\n> stop\b \b\r\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			master, tty := openTerminal(t)
+			e := NewEditor(NewInput(tty), tty, tty, func(_, word string) []string { return []string{"start", "stop"} })
+			e.History().Add("older")
+			type result struct {
+				line string
+				err  error
+			}
+			done := make(chan result)
+			go func() {
+				line, err := e.ReadLine(context.Background(), "> ", true)
+				done <- result{line, err}
+			}()
+			prompt := screen(t, master, "> ")
+			io.WriteString(master, tt.typed)
+			end := "\r\n"
+			if tt.name == "listed" {
+				end = "\b\r\n"
+			}
+			shown := prompt + screen(t, master, end)
+			if got := <-done; got.line != tt.want || got.err != nil {
+				t.Errorf("read %q, %v, want %q", got.line, got.err, tt.want)
+			}
+			if strings.Contains(shown, "\x1b") || tt.shows != "" && shown != tt.shows {
+				t.Errorf("shown %q, want %q", shown, tt.shows)
+			}
+		})
+	}
+}
+
 func TestEditor(t *testing.T) {
+	t.Setenv("TERM", "xterm")
 	words := []string{"start", "status", "stop", "grüße"}
 	complete := func(_, word string) []string {
 		var fit []string
