@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sup/lib/client"
@@ -35,8 +36,10 @@ type viewer struct {
 	// following has every log that is, or was, being followed, by name.
 	following map[string]*followed
 	copying   sync.WaitGroup
-	// started is set once a log was found that can be followed.
-	started bool
+	// alive is the number of logs that are being followed.
+	alive atomic.Int32
+	// failed wakes follow up when it is one less.
+	failed chan struct{}
 }
 
 // followed is a log that is being followed.
@@ -107,6 +110,7 @@ func (v *viewer) follow(ctx context.Context, targets []target) {
 	defer v.copying.Wait()
 	defer cancel()
 	v.following = make(map[string]*followed)
+	v.failed = make(chan struct{}, 1)
 	ticks := v.ticks
 	if ticks == nil {
 		ticker := time.NewTicker(recheck)
@@ -117,12 +121,14 @@ func (v *viewer) follow(ctx context.Context, targets []target) {
 		for _, t := range targets {
 			v.keepUp(ctx, cancel, t)
 		}
-		if !v.started && !slices.ContainsFunc(v.names, several) {
+		if v.alive.Load() == 0 && !slices.ContainsFunc(v.names, several) {
 			return // nothing to follow, and nothing that might come
 		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-v.failed:
+			continue
 		case <-ticks:
 		}
 		// A daemon that is away will come back; its programs, and their
@@ -157,17 +163,22 @@ func (v *viewer) keepUp(ctx context.Context, cancel context.CancelFunc, t target
 	// The printer of the log before may still be in use.
 	printer := v.successor(f.printer)
 	f.printer = printer
-	v.started = true
+	v.alive.Add(1)
 	logCtx, stop := context.WithCancel(ctx)
 	f.stop = stop
 	v.copying.Go(func() {
 		defer stop()
 		err := s.follow(logCtx, q, printer)
+		v.alive.Add(-1)
 		switch {
 		case v.out.broken():
 			cancel()
 		case logCtx.Err() == nil && err != nil:
 			v.complain("cannot follow the log of %s: %v", t.name, explain(err))
+			select {
+			case v.failed <- struct{}{}:
+			default:
+			}
 		}
 	})
 }

@@ -118,8 +118,9 @@ func (s *search) visit(at int64, line []byte) bool {
 // it returns false. A line longer than longestLine is cut short.
 func linesBackward(f io.ReaderAt, size int64, visit func(at int64, line []byte) bool) error {
 	block := make([]byte, 64<<10)
-	// rest is the beginning, so far, of the line that the blocks read are in.
-	var rest []byte
+	// rest has the pieces of the line that the blocks read are in, the last one
+	// first. Of a long line only the beginning is kept.
+	var rest [][]byte
 	for end := size; end > 0; {
 		start := max(end-int64(len(block)), 0)
 		p := block[:end-start]
@@ -134,7 +135,7 @@ func linesBackward(f io.ReaderAt, size int64, visit func(at int64, line []byte) 
 			at := start + int64(i) + 1
 			line := p[i+1:]
 			if len(rest) > 0 {
-				line = append(bytes.Clone(line), rest...)
+				line = joined(line, rest)
 			}
 			rest = nil
 			p = p[:i]
@@ -142,14 +143,26 @@ func linesBackward(f io.ReaderAt, size int64, visit func(at int64, line []byte) 
 				return nil
 			}
 		}
-		rest = append(bytes.Clone(p), rest...)
-		rest = rest[:min(len(rest), longestLine)]
+		rest = append(rest, bytes.Clone(p))
+		if len(rest) > 1+longestLine/len(block) {
+			rest = rest[1:]
+		}
 		end = start
 	}
 	if size > 0 {
-		visit(0, rest)
+		visit(0, joined(nil, rest))
 	}
 	return nil
+}
+
+// joined puts a line together of its beginning and the pieces after that, the
+// last of which is the first in rest, as far as longestLine goes.
+func joined(line []byte, rest [][]byte) []byte {
+	line = bytes.Clone(line)
+	for _, piece := range slices.Backward(rest) {
+		line = append(line, piece...)
+	}
+	return line[:min(len(line), longestLine)]
 }
 
 // findPacked is findIn for a compressed file.

@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +181,116 @@ func TestLinesBackward(t *testing.T) {
 		want := strings.TrimSuffix(text, "\n")
 		if strings.Join(got, "\n") != want {
 			t.Errorf("%.40q: got %.40q", text, got)
+		}
+	}
+}
+
+// TestGiant: a log of ten gigabytes costs no more memory than a small one, and
+// no time where only its end is wanted. It begins with a line that is nearly
+// all of it, which has to be read where it may matter.
+func TestGiant(t *testing.T) {
+	const size = 10 << 30
+	path := filepath.Join(t.TempDir(), "a.log")
+	var end strings.Builder
+	now := time.Now()
+	for i := range 100 {
+		fmt.Fprintf(&end, "\n%s row %d", now.Add(time.Duration(i-100)*time.Minute).Format(time.RFC3339), i)
+	}
+	end.WriteString("\n")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte(end.String()), size); err != nil {
+		t.Skipf("no sparse files here: %v", err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, tt := range []struct {
+		query
+		want int
+	}{
+		{query{lines: 10}, 10},
+		{query{lines: allLines, since: now.Add(-30*time.Minute - time.Second)}, 30},
+		{query{lines: 5, grep: regexp.MustCompile("row .5$")}, 5},
+	} {
+		var b bytes.Buffer
+		p := newPrinter(&output{w: &b}, tt.query)
+		if err := (localLog{path}).show(t.Context(), tt.query, p); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(b.String(), "\n"); got != tt.want {
+			t.Errorf("%+v: %d lines, want %d: %.200q", tt.query, got, tt.want, b.String())
+		}
+	}
+	// Far back into the long line: as much as a test has time for.
+	read := int64(0)
+	bounded := section{f, func(n int) error {
+		if read += int64(n); read > 64<<20 {
+			return errors.New("enough")
+		}
+		return nil
+	}}
+	if err := linesBackward(bounded, size, func(int64, []byte) bool { return true }); err == nil {
+		t.Error("it was read to the end")
+	}
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 64<<20 {
+		t.Errorf("the heap has grown by %d bytes", grown)
+	}
+}
+
+// section reads a file until told otherwise.
+type section struct {
+	io.ReaderAt
+	read func(n int) error
+}
+
+func (s section) ReadAt(p []byte, at int64) (int, error) {
+	if err := s.read(len(p)); err != nil {
+		return 0, err
+	}
+	return s.ReaderAt.ReadAt(p, at)
+}
+
+// TestLongestLine: of a line that is longer than longestLine the beginning is
+// seen, whichever way the blocks lie.
+func TestLongestLine(t *testing.T) {
+	for _, n := range []int{longestLine - 1, longestLine, longestLine + 1, 3*longestLine + 70000} {
+		text := "begin" + strings.Repeat("y", n) + "\nlast\n"
+		var got []string
+		err := linesBackward(strings.NewReader(text), int64(len(text)), func(_ int64, line []byte) bool {
+			got = append(got, string(line))
+			return true
+		})
+		if err != nil || len(got) != 2 || got[0] != "last" || !strings.HasPrefix(text, got[1]) || len(got[1]) != min(n+5, longestLine) {
+			t.Errorf("%d: %v, %d lines, the long one has %d bytes", n, err, len(got), len(got[len(got)-1]))
+		}
+	}
+}
+
+// TestBrokenBackup: what cannot be read of a packed backup does not keep the
+// rest from being shown.
+func TestBrokenBackup(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.log")
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	for i := range 5000 {
+		fmt.Fprintln(z, "old", i)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, path+".3.gz", []byte("no gzip at all"))
+	writeFile(t, path+".2.gz", packed.Bytes()[:packed.Len()/2])
+	writeFile(t, path+".1", []byte("newer\n"))
+	writeFile(t, path, []byte("newest\n"))
+	for _, q := range []query{{lines: allLines}, {lines: allLines, grep: regexp.MustCompile("e")}} {
+		var b bytes.Buffer
+		p := newPrinter(&output{w: &b}, q)
+		if err := (localLog{path}).show(t.Context(), q, p); err != nil || !strings.HasSuffix(b.String(), "newer\nnewest\n") {
+			t.Errorf("%+v: %v, %d bytes, ending with %.40q", q, err, b.Len(), b.String()[max(b.Len()-40, 0):])
 		}
 	}
 }

@@ -85,7 +85,7 @@ func TestRun(t *testing.T) {
 	appendFile(t, e, "err\n")
 	d := clienttest.Start(t)
 	d.Answer("getAllProcessInfo", []rpc.ProcessInfo{
-		info("a", "a", a, e), info("g", "b", b, ""), info("none", "none", "", ""), info("gone", "gone", filepath.Join(dir, "gone"), ""),
+		info("a", "a", a, e), info("g", "b", b, ""), info("none", "none", "", ""), info("gone", "gone", filepath.Join(dir, "gone"), ""), info("null", "null", "/dev/null", ""),
 	})
 	d.Answer("tailProcessStdoutLog", []any{"", 0, false})
 	d.Answer("readProcessStdoutLog", rpc.NewFault(rpc.NoFile, ""))
@@ -108,10 +108,12 @@ func TestRun(t *testing.T) {
 		{"none", 1, "", "suptail: cannot show the log of none: no log file\n"},
 		{"gone", 1, "", "suptail: cannot show the log of gone: no log file\n"},
 		{"--stderr g:b", 1, "", "suptail: cannot show the log of g:b: no log file\n"},
+		{"-f null", 1, "", "suptail: cannot follow the log of null: not a regular file\n"},
 		{"-f none", 1, "", "suptail: cannot follow the log of none: no log file\n"},
 		{"", 2, "", "Error: there is no program named; for all of them, say all\nFor help, use suptail -h\n"},
 		{"-n x a", 2, "", "Error: invalid value for -n 'x': not a number of lines\nFor help, use suptail -h\n"},
 		{"--since soon a", 2, "", "Error: invalid value for --since 'soon': neither a duration such as 10m nor a time such as 2006-01-02 15:04\nFor help, use suptail -h\n"},
+		{"--grep ( a", 2, "", "Error: invalid value for --grep '(': error parsing regexp: missing closing ): `(`\nFor help, use suptail -h\n"},
 		{"--nosuch a", 2, "", "Error: option --nosuch not recognized\nFor help, use suptail -h\n"},
 		{"a --nosuch", 2, "", "Error: option --nosuch not recognized\nFor help, use suptail -h\n"},
 		{"-s ftp://x a", 2, "", "Error: unknown protocol in server URL ftp://x; use unix:///path or http://host:port\nFor help, use suptail -h\n"},

@@ -233,10 +233,12 @@ func countLines(path string, skip int, offset *int64) (lines int, err error) {
 }
 
 // Copy writes the spans to w, one after the other. A file that is gone by now
-// is left out. It returns how far the last span was copied, as an offset from
-// which to follow.
+// is left out, and so is what cannot be read of a backup: one that was packed
+// while the disk was full, say. It returns how far the last span was copied, as
+// an offset from which to follow.
 func Copy(w io.Writer, spans []Span) (end int64, err error) {
-	for _, s := range spans {
+	to := &judged{w: w}
+	for i, s := range spans {
 		end = s.Offset
 		f, err := OpenLog(s.Path)
 		if err != nil {
@@ -249,13 +251,24 @@ func Copy(w io.Writer, spans []Span) (end int64, err error) {
 		}
 		if err == nil {
 			var n int64
-			n, err = io.Copy(w, f)
+			n, err = io.Copy(to, f)
 			end += n
 		}
 		f.Close()
-		if err != nil {
+		if to.err != nil || err != nil && i == len(spans)-1 {
 			return end, err
 		}
 	}
 	return end, nil
+}
+
+// judged is a writer that remembers whether it was the one that failed.
+type judged struct {
+	w   io.Writer
+	err error
+}
+
+func (j *judged) Write(p []byte) (n int, err error) {
+	n, j.err = j.w.Write(p)
+	return n, j.err
 }
