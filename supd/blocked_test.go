@@ -31,28 +31,79 @@ type blocker struct {
 	// dirs are made in the daemon's directory.
 	dirs []string
 	// before, if set, comes before the daemon is started.
-	before func(t *testing.T, o *suptest.Options)
+	before func(t testing.TB, o *suptest.Options)
 	// hold makes it hang; after it the programs victim are killed. The function
 	// that it returns is called then: it checks that it still hangs, and may let
 	// it go.
-	hold func(t *testing.T, d *suptest.Daemon) (held func())
+	hold func(t testing.TB, d *suptest.Daemon) (held func())
+}
+
+var blockers = []blocker{
+	slowClients, slowFollowers, hungListeners, suspendedSuplog, fullLog, fullActivityLog, fullConsole,
+	deafManager, fullStdin, deadLogs, deadState, deadCommand,
 }
 
 // TestNothingHoldsUpTheLoop has whatever supd writes to or reads from hang,
 // each by itself: meanwhile the end of a program is noticed, told to a listener,
 // and the program is started again.
 func TestNothingHoldsUpTheLoop(t *testing.T) {
-	blockers := []blocker{
-		slowClients, slowFollowers, hungListeners, suspendedSuplog, fullLog, fullActivityLog, fullConsole,
-		deafManager, fullStdin, deadLogs, deadState, deadCommand,
-	}
 	for _, b := range blockers {
-		t.Run(strings.ReplaceAll(b.name, " ", "-"), b.test)
+		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			d, held := b.start(t, fmt.Sprintf(`
+[program:victim]
+command=sleep 1000
+startsecs=0
+autorestart=true
+[eventlistener:ear]
+command=%s listen %%(here)s/events
+directory=%%(here)s
+events=PROCESS_STATE
+buffer_size=10000
+`, worker(t)))
+			killed, slowest := killed(t, d, "victim", 5)
+			told(t, d, killed)
+			held()
+			t.Logf("%d kills, up again after %v at most", len(killed), slowest)
+			d.Stop()
+		})
 	}
 }
 
-func (b *blocker) test(t *testing.T) {
-	t.Parallel()
+// BenchmarkKillNoticed is the time from the death of a program by SIGKILL until
+// clients are told of it, while nothing hangs and while each of those hangs that
+// must not matter.
+func BenchmarkKillNoticed(b *testing.B) {
+	nothing := blocker{name: "nothing", hold: func(testing.TB, *suptest.Daemon) func() { return func() {} }}
+	for _, blocker := range append([]blocker{nothing}, blockers...) {
+		b.Run(strings.ReplaceAll(blocker.name, " ", "-"), func(b *testing.B) {
+			d, held := blocker.start(b, "[program:victim]\ncommand=sleep 1000\nstartsecs=0\nautorestart=false\n")
+			var took []time.Duration
+			for b.Loop() {
+				pid := d.Info("victim").PID
+				began := time.Now()
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					b.Fatal(err)
+				}
+				for d.Info("victim").StateName != "EXITED" {
+				}
+				took = append(took, time.Since(began))
+				if err := d.Client.StartProcess(b.Context(), "victim"); err != nil {
+					b.Fatal(err)
+				}
+			}
+			report(b, took, 50, "p50-ms")
+			report(b, took, 95, "p95-ms")
+			report(b, took, 100, "max-ms")
+			held()
+		})
+	}
+}
+
+// start starts a daemon with the sections of a program named victim, and has the
+// blocker hang.
+func (b *blocker) start(t testing.TB, victim string) (d *suptest.Daemon, held func()) {
+	t.Helper()
 	if b.ownMounts {
 		suptest.OwnMounts(t)
 	}
@@ -66,33 +117,18 @@ func (b *blocker) test(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o := suptest.Options{Dir: dir, Args: b.args, Config: b.config + fmt.Sprintf(`
-[program:victim]
-command=sleep 1000
-startsecs=0
-autorestart=true
-[eventlistener:ear]
-command=%s listen %%(here)s/events
-directory=%%(here)s
-events=PROCESS_STATE
-buffer_size=10000
-`, worker(t))}
+	o := suptest.Options{Dir: dir, Args: b.args, Config: b.config + victim}
 	if b.before != nil {
 		b.before(t, &o)
 	}
-	d := suptest.Start(t, o)
-	d.Wait("RUNNING", "victim", "ear")
-	held := b.hold(t, d)
-	killed, slowest := killed(t, d, "victim", 5)
-	told(t, d, killed)
-	held()
-	t.Logf("%d kills, up again after %v at most", len(killed), slowest)
-	d.Stop()
+	d = suptest.Start(t, o)
+	d.Wait("RUNNING", "victim")
+	return d, b.hold(t, d)
 }
 
 // killed kills a program several times, each time it runs, and tells the pids
 // that it had and the longest time until it ran again.
-func killed(t *testing.T, d *suptest.Daemon, name string, times int) (pids []int, slowest time.Duration) {
+func killed(t testing.TB, d *suptest.Daemon, name string, times int) (pids []int, slowest time.Duration) {
 	t.Helper()
 	for range times {
 		pid := d.Info(name).PID
@@ -114,7 +150,7 @@ func killed(t *testing.T, d *suptest.Daemon, name string, times int) (pids []int
 
 // told waits until the listener was told of the ends of processes, and checks
 // that what it was told is in order.
-func told(t *testing.T, d *suptest.Daemon, pids []int) {
+func told(t testing.TB, d *suptest.Daemon, pids []int) {
 	t.Helper()
 	var text string
 	d.Until("the listener was told of every end", func() error {
@@ -130,7 +166,7 @@ func told(t *testing.T, d *suptest.Daemon, pids []int) {
 }
 
 // request sends a text to the daemon's socket.
-func request(t *testing.T, d *suptest.Daemon, text string) net.Conn {
+func request(t testing.TB, d *suptest.Daemon, text string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("unix", d.Path("supd.sock"))
 	if err != nil {
@@ -144,7 +180,7 @@ func request(t *testing.T, d *suptest.Daemon, text string) net.Conn {
 }
 
 // waiting is how much there is to be read of a connection, pipe or FIFO.
-func waiting(t *testing.T, c syscall.Conn) (n int) {
+func waiting(t testing.TB, c syscall.Conn) (n int) {
 	t.Helper()
 	raw, err := c.SyscallConn()
 	if err == nil {
@@ -158,7 +194,7 @@ func waiting(t *testing.T, c syscall.Conn) (n int) {
 
 // awaitFull waits until nothing more goes into any of some connections, though a
 // file grows by much.
-func awaitFull(t *testing.T, d *suptest.Daemon, conns []net.Conn, file string) {
+func awaitFull(t testing.TB, d *suptest.Daemon, conns []net.Conn, file string) {
 	t.Helper()
 	const much = 1 << 20
 	last, size := make([]int, len(conns)), int64(0)
@@ -180,7 +216,7 @@ func awaitFull(t *testing.T, d *suptest.Daemon, conns []net.Conn, file string) {
 }
 
 // full makes a FIFO into which nothing more goes, and holds it open.
-func full(t *testing.T, path string) *os.File {
+func full(t testing.TB, path string) *os.File {
 	t.Helper()
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
@@ -195,7 +231,7 @@ func full(t *testing.T, path string) *os.File {
 }
 
 // fill writes to a pipe, which does not block, until it is full.
-func fill(t *testing.T, f *os.File) {
+func fill(t testing.TB, f *os.File) {
 	t.Helper()
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -214,7 +250,7 @@ func fill(t *testing.T, f *os.File) {
 }
 
 // stillFull checks that nothing has been taken from a pipe.
-func stillFull(t *testing.T, f *os.File) {
+func stillFull(t testing.TB, f *os.File) {
 	t.Helper()
 	if n := waiting(t, f); n < 60<<10 {
 		t.Errorf("%d bytes are left in the pipe", n)
@@ -222,19 +258,19 @@ func stillFull(t *testing.T, f *os.File) {
 }
 
 // talker is a program that writes much to a log.
-func talker(t *testing.T, log string) string {
+func talker(t testing.TB, log string) string {
 	return fmt.Sprintf("[program:talker]\ncommand=%s pour 500\nstartsecs=0\nstdout_logfile=%%(here)s/%s\nstdout_logfile_maxbytes=0\n", worker(t), log)
 }
 
 var slowClients = blocker{
 	name:   "clients that do not read",
 	config: "[program:big]\ncommand=true\nautostart=false\nstdout_logfile=%(here)s/big.log\n",
-	before: func(t *testing.T, o *suptest.Options) {
+	before: func(t testing.TB, o *suptest.Options) {
 		if err := os.WriteFile(o.Dir+"/big.log", make([]byte, bigLog), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	},
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		const call = `<?xml version="1.0"?><methodCall><methodName>supervisor.readProcessStdoutLog</methodName><params>` +
 			`<param><value><string>big</string></value></param><param><value><int>0</int></value></param>` +
 			`<param><value><int>0</int></value></param></params></methodCall>`
@@ -269,10 +305,10 @@ const bigLog = 4 << 20
 
 var slowFollowers = blocker{
 	name: "followers that do not read",
-	before: func(t *testing.T, o *suptest.Options) {
+	before: func(t testing.TB, o *suptest.Options) {
 		o.Config += talker(t, "talker.log")
 	},
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		d.WaitFile("talker.log", "x")
 		var followers []net.Conn
 		for range 20 {
@@ -306,7 +342,7 @@ events=PROCESS_STATE
 startsecs=0
 autorestart=false
 `,
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		// More than a pipe takes at once.
 		for range 20 {
 			if err := d.Client.Call(t.Context(), nil, "supervisor.sendRemoteCommEvent", "much", strings.Repeat("x", 200<<10)); err != nil {
@@ -320,10 +356,10 @@ autorestart=false
 
 var suspendedSuplog = blocker{
 	name: "suplog suspended",
-	before: func(t *testing.T, o *suptest.Options) {
+	before: func(t testing.TB, o *suptest.Options) {
 		o.Config += talker(t, "talker.log")
 	},
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		pid := suplogOf(t, d)
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
@@ -340,11 +376,11 @@ var suspendedSuplog = blocker{
 
 var fullLog = blocker{
 	name: "log that takes nothing",
-	before: func(t *testing.T, o *suptest.Options) {
+	before: func(t testing.TB, o *suptest.Options) {
 		full(t, o.Dir+"/fifo")
 		o.Config += talker(t, "fifo")
 	},
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		killed(t, d, "talker", 2)
 		return func() {}
 	},
@@ -353,11 +389,11 @@ var fullLog = blocker{
 var fullActivityLog = blocker{
 	name: "activity log that takes nothing",
 	args: []string{"-e", "blather", "-y", "0"},
-	before: func(t *testing.T, o *suptest.Options) {
+	before: func(t testing.TB, o *suptest.Options) {
 		o.Args = append(o.Args, "-l", o.Dir+"/fifo")
 		full(t, o.Dir+"/fifo")
 	},
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		d.Signal(syscall.SIGUSR2)
 		fifo, err := os.OpenFile(d.Path("fifo"), os.O_RDWR|unix.O_NONBLOCK, 0)
 		if err != nil {
@@ -371,7 +407,7 @@ var fullActivityLog = blocker{
 var fullConsole = blocker{
 	name: "standard output that nobody reads",
 	args: []string{"-e", "blather"},
-	before: func(t *testing.T, o *suptest.Options) {
+	before: func(t testing.TB, o *suptest.Options) {
 		full(t, o.Dir+"/console")
 		// Blocking, as a pipe of a shell is.
 		var err error
@@ -380,23 +416,23 @@ var fullConsole = blocker{
 		}
 		t.Cleanup(func() { o.Output.Close() })
 	},
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		return func() { d.WaitFile("supd.log", "entered RUNNING state") }
 	},
 }
 
 var deafManager = blocker{
 	name: "service manager that does not listen",
-	before: func(t *testing.T, o *suptest.Options) {
+	before: func(t testing.TB, o *suptest.Options) {
 		m := newManager(t)
 		o.Env = []string{"NOTIFY_SOCKET=" + m.path, "WATCHDOG_USEC=2000"}
 	},
-	hold: func(*testing.T, *suptest.Daemon) func() { return func() {} },
+	hold: func(testing.TB, *suptest.Daemon) func() { return func() {} },
 }
 
 var fullStdin = blocker{
 	name: "program that does not read",
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		for range 4 {
 			if err := d.Client.SendProcessStdin(t.Context(), "victim", strings.Repeat("x", 200<<10)); err != nil {
 				t.Fatal(err)
@@ -410,11 +446,11 @@ var deadLogs = blocker{
 	name:      "logs on a dead mount",
 	ownMounts: true,
 	dirs:      []string{"logs"},
-	before: func(t *testing.T, o *suptest.Options) {
+	before: func(t testing.TB, o *suptest.Options) {
 		o.Config += talker(t, "logs/talker.log") +
 			"[program:late]\ncommand=sleep 1000\nautostart=false\nautorestart=true\nstartsecs=0\nstdout_logfile=%(here)s/logs/late.log\n"
 	},
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		d.WaitFile("logs/talker.log", "x")
 		end := suptest.DeadMount(t, d.Path("logs"))
 		// One that was never started, one whose log has to be opened anew, and
@@ -461,7 +497,7 @@ var deadLogs = blocker{
 
 // askInVain makes a call that is not going to be answered, at first; the channel
 // is closed when it is.
-func askInVain(t *testing.T, d *suptest.Daemon, method string, args ...any) []<-chan struct{} {
+func askInVain(t testing.TB, d *suptest.Daemon, method string, args ...any) []<-chan struct{} {
 	t.Helper()
 	c, err := client.New("unix://"+d.Path("supd.sock"), nil, nil)
 	if err != nil {
@@ -483,10 +519,10 @@ var deadState = blocker{
 	ownMounts: true,
 	dirs:      []string{"run"},
 	args:      []string{"-j", "run/supd.pid"},
-	before: func(t *testing.T, o *suptest.Options) {
+	before: func(t testing.TB, o *suptest.Options) {
 		o.Config += talker(t, "talker.log")
 	},
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		suptest.DeadMount(t, d.Path("run"))
 		killed(t, d, "talker", 2)
 		if err := d.Client.StopProcess(t.Context(), "talker"); err != nil {
@@ -531,12 +567,12 @@ autorestart=true
 command=%(here)s/far/command
 autostart=false
 `,
-	before: func(t *testing.T, o *suptest.Options) {
+	before: func(t testing.TB, o *suptest.Options) {
 		if err := os.WriteFile(o.Dir+"/far/command", []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	},
-	hold: func(t *testing.T, d *suptest.Daemon) func() {
+	hold: func(t testing.TB, d *suptest.Daemon) func() {
 		d.Wait("RUNNING", "far")
 		pid := d.Info("far").PID
 		end := suptest.DeadMount(t, d.Path("far"))

@@ -120,7 +120,7 @@ func relatives(d *suptest.Daemon) (list []relative) {
 }
 
 // suplogOf is the pid of a daemon's log process.
-func suplogOf(t *testing.T, d *suptest.Daemon) (pid int) {
+func suplogOf(t testing.TB, d *suptest.Daemon) (pid int) {
 	t.Helper()
 	d.Until("there is one suplog", func() error {
 		n := 0

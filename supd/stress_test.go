@@ -274,7 +274,7 @@ func (s *stress) calmDown(t *testing.T) {
 // checkEvents goes through what the listener was told: each change of state
 // must be one that the state machine can make, and begin where the one before
 // it ended. It returns the number of events.
-func checkEvents(t *testing.T, text string) (n int) {
+func checkEvents(t testing.TB, text string) (n int) {
 	t.Helper()
 	possible := transitions()
 	at := map[string]string{} // the state of each process that is known

@@ -17,12 +17,12 @@ import (
 
 // manager is a service manager's ear.
 type manager struct {
-	t    *testing.T
+	t    testing.TB
 	conn *net.UnixConn
 	path string
 }
 
-func newManager(t *testing.T) *manager {
+func newManager(t testing.TB) *manager {
 	path := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
