@@ -154,7 +154,11 @@ func told(t testing.TB, d *suptest.Daemon, pids []int) {
 	t.Helper()
 	var text string
 	d.Until("the listener was told of every end", func() error {
-		text = d.ReadFile("events")
+		b, err := os.ReadFile(d.Path("events"))
+		if err != nil {
+			return err
+		}
+		text = string(b)
 		for _, pid := range pids {
 			if !strings.Contains(text, fmt.Sprintf("from_state:RUNNING expected:0 pid:%d\n", pid)) {
 				return fmt.Errorf("nothing of %d", pid)

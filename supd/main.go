@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 
 	"sup/lib/spawn"
@@ -31,12 +32,25 @@ const (
 	memoryLimit = 48 << 20
 )
 
+// The main thread does nothing, so that it can be interrupted at any time: the
+// kernel hands it the signals to the daemon, and any other thread may hang on a
+// disk.
+func init() { runtime.LockOSThread() }
+
 func main() {
 	spawn.Init()
+	status := make(chan int)
+	go func() { status <- daemonOrProxy() }()
+	os.Exit(<-status)
+}
+
+// daemonOrProxy is the program by the name it was called by. The result is its
+// exit status.
+func daemonOrProxy() int {
 	if filepath.Base(os.Args[0]) == proxyName {
 		signals := make(chan os.Signal, 16)
 		signal.Notify(signals, proxied...)
-		os.Exit(pidproxy(os.Args, []*os.File{os.Stdin, os.Stdout, os.Stderr}, signals))
+		return pidproxy(os.Args, []*os.File{os.Stdin, os.Stdout, os.Stderr}, signals)
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
@@ -44,5 +58,5 @@ func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-	os.Exit(run(os.Args, os.Stdout, os.Stderr))
+	return run(os.Args, os.Stdout, os.Stderr)
 }

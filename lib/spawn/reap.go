@@ -31,6 +31,21 @@ func Reap() (Exit, bool) {
 	}
 }
 
+// AwaitEnd waits until there is a child for Reap, and reports false when there
+// are no children to wait for. It does not depend on SIGCHLD, which the kernel
+// hands to the thread that made the child: if that hangs in a system call that
+// cannot be interrupted, nobody hears of the signal.
+func AwaitEnd() bool {
+	for {
+		switch err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil); {
+		case err == nil:
+			return true
+		case !errors.Is(err, unix.EINTR):
+			return false
+		}
+	}
+}
+
 // Kill sends a signal to a process, or to the process group it leads. A
 // process that has just ended is no error.
 func Kill(pid int, sig unix.Signal, group bool) error {

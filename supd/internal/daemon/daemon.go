@@ -128,6 +128,7 @@ type Daemon struct {
 	saves         *queue[save]
 	notes         chan note     // to be written by the noter
 	inFlight      int           // spawns whose pid is not known yet
+	born          chan struct{} // has a value when a child may have been made
 	adopted       map[int]*proc // by pid: processes that are not our children
 	helpers       map[int]func(unix.WaitStatus)
 	sweeps        map[*sweeping]struct{} // under way
@@ -179,6 +180,7 @@ func New(opts Options) *Daemon {
 		waits: map[*wait]struct{}{}, sweeps: map[*sweeping]struct{}{}, adopted: map[int]*proc{}, helpers: map[int]func(unix.WaitStatus){},
 		spawns: newQueue[spawnJob](), saves: newQueue[save](), urgent: make(chan struct{}, 1),
 		notes: make(chan note, 64), creates: newQueue[string](),
+		born: make(chan struct{}, 1),
 	}
 	d.setMood(MoodRunning)
 	d.monotonic = state.Monotonic() - d.now()
@@ -206,6 +208,7 @@ func (d *Daemon) Run(ctx context.Context) int {
 	d.floor.Lock() // and kept at the end
 	d.runSpawner()
 	go runCreator(ctx, d)
+	go d.watchChildren()
 	saved := make(chan struct{})
 	if d.opts.StateDir != nil {
 		go runSaver(ctx, d, saved)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -213,4 +214,32 @@ func TestHelperEndsAtOnce(t *testing.T) {
 	if len(ended) != 1 || ended[0].ExitStatus() != 1 || len(d.helpers)+len(d.early)+d.inFlight != 0 {
 		t.Errorf("ends: %v; left: %d helpers, %d ends, %d starts", ended, len(d.helpers), len(d.early), d.inFlight)
 	}
+}
+
+// The end of a child is noticed without SIGCHLD, also that of the first one.
+func TestEndNoticedWithoutSignal(t *testing.T) {
+	var sink activity.Memory
+	d := New(Options{Plan: &plan.Plan{}, Log: activity.New(activity.Info)})
+	d.log.Start(&sink, nil)
+	d.logs.pid = 1 // there is a suplog
+	go d.watchChildren()
+	defer close(d.done)
+	for range 3 {
+		pid, err := spawn.Helper(&spawn.Command{Name: "true", Path: "/bin/sh", Argv: []string{"sh", "-c", "exit 3"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.bear()
+		select {
+		case f := <-d.mail:
+			f()
+		case <-time.After(time.Minute):
+			t.Fatal("nothing was noticed")
+		}
+		d.log.Settle(time.Minute)
+		if want := fmt.Sprintf("reaped unknown pid %d (exit status 3)", pid); !strings.Contains(sink.String(), want) {
+			t.Errorf("the log does not say %q: %s", want, sink.String())
+		}
+	}
+	d.log.Close(time.Minute)
 }

@@ -46,6 +46,39 @@ func (d *Daemon) reap() {
 	}
 }
 
+// watchChildren has the loop reap when a child has ended, until the daemon has.
+// The loop reaps on SIGCHLD, too, but that may not come while a spawner hangs.
+func (d *Daemon) watchChildren() {
+	for {
+		if !spawn.AwaitEnd() {
+			select {
+			case <-d.born:
+				continue
+			case <-d.done:
+				return
+			}
+		}
+		reaped := make(chan struct{})
+		d.post(func() {
+			d.reap()
+			close(reaped)
+		})
+		select {
+		case <-reaped:
+		case <-d.done:
+			return
+		}
+	}
+}
+
+// bear notes that there is a child to be waited for.
+func (d *Daemon) bear() {
+	select {
+	case d.born <- struct{}{}:
+	default:
+	}
+}
+
 // tellQuits says that SIGCHLD came, once the ends that it told of have been
 // dealt with.
 func (d *Daemon) tellQuits() {

@@ -106,6 +106,7 @@ func (w *spawner) run(ctx context.Context, d *Daemon) {
 			}
 			d.post(func() { job.program.done(r) })
 		}
+		d.bear()
 		w.present.Store(nil)
 		if w.replaced.Load() {
 			d.post(func() { d.stuckSpawners-- })
