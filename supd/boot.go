@@ -22,6 +22,7 @@ import (
 	"sup/supd/internal/daemon"
 	"sup/supd/internal/early"
 	"sup/supd/internal/fcgi"
+	"sup/supd/internal/hurry"
 	"sup/supd/internal/server"
 	"sup/supd/internal/state"
 	"sup/supd/internal/systemd"
@@ -49,6 +50,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, cli.FullVersion())
 		return 0
 	}
+	// Programs may be waiting for somebody to take them over.
+	unhurry := hurry.Begin()
 	load := func() (*plan.Plan, error) {
 		return plan.Load(plan.Options{File: parsed.File, Program: args[0], Overrides: parsed.Overrides, AnyPlugin: true})
 	}
@@ -62,6 +65,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	closeOnExec()
 	toBe, detached := daemonToBe()
 	if !p.Daemon.NoDaemon && !detached && upgraded == nil {
+		unhurry()
 		return launch(args, stderr)
 	}
 	self, err := os.Executable()
@@ -70,7 +74,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	return boot(&start{
 		prog: prog, self: self, args: args, plan: p, load: load, detacher: toBe, upgraded: upgraded,
-		activated: activated, stdout: stdout, stderr: stderr,
+		activated: activated, stdout: stdout, stderr: stderr, unhurry: unhurry,
 	})
 }
 
@@ -90,6 +94,7 @@ type start struct {
 	stdout    io.Writer
 	stderr    io.Writer
 
+	unhurry func() // once programs have been taken over
 	log     *activity.Log
 	servers *server.Server
 	signals chan os.Signal
@@ -306,7 +311,7 @@ func (s *start) supervise() int {
 		Signals: s.signals, Suplog: s.suplog,
 		StateDir: s.state, Saved: s.saved, Upgraded: s.upgraded != nil, SuplogConn: suplogConn,
 		Self: s.self, Args: s.args, Pause: s.pause, Resume: s.resume, Replace: s.replace,
-		Ready: func() { ready() }, Notify: notify,
+		Resumed: s.unhurry, Ready: func() { ready() }, Notify: notify,
 	})
 	s.daemon = d
 	ready = func() {

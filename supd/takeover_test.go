@@ -44,9 +44,8 @@ stdout_logfile_backups=5000
 }
 
 // busyPause is the pause of 50 workers at a time. With it they and their
-// clients keep two processors busy without using them up: how long something
-// takes is then the daemon's doing, not a matter of whose turn it is.
-const busyPause = "10ms"
+// clients, which make none, use up two processors.
+const busyPause = "2ms"
 
 // numbered are names such as "steady0".
 func numbered(name string, n int) (names []string) {
@@ -117,7 +116,6 @@ func underLoad(t *testing.T, d *suptest.Daemon, clients int, restarted []string)
 				}
 				l.calm.RUnlock()
 				l.calls.Add(1)
-				pauseFor(ctx, amount(0, 5*time.Millisecond))
 				if errors.Is(err, client.ErrRefused) || errors.Is(err, client.ErrNoSocket) {
 					l.refused.Add(1)
 					pauseFor(ctx, 5*time.Millisecond)
@@ -172,7 +170,7 @@ func TestKilledDaemon(t *testing.T) {
 	chance := seeded(t)
 	steady, restarted := numbered("steady", amount(6, 40)), numbered("restarted", amount(3, 10))
 	all := slices.Concat(steady, restarted)
-	d := suptest.Start(t, suptest.Options{Config: workers(t, amount("2ms", busyPause), all...)})
+	d := suptest.Start(t, suptest.Options{Config: workers(t, busyPause, all...)})
 	d.Wait("RUNNING", all...)
 	before := pids(t, d)
 	l := underLoad(t, d, amount(3, 8), restarted)
@@ -243,7 +241,7 @@ func pids(t *testing.T, d *suptest.Daemon) map[string]int {
 func TestUpgradesInARow(t *testing.T) {
 	steady, restarted := numbered("steady", amount(6, 40)), numbered("restarted", amount(3, 10))
 	all := slices.Concat(steady, restarted)
-	d := suptest.Start(t, suptest.Options{Config: workers(t, amount("2ms", busyPause), all...)})
+	d := suptest.Start(t, suptest.Options{Config: workers(t, busyPause, all...)})
 	d.Wait("RUNNING", all...)
 	before := pids(t, d)
 	upgrade := func(generation int) {

@@ -79,6 +79,9 @@ type Options struct {
 	// Saved is the state of a daemon before, to be taken over; nil if there is
 	// none that can be used.
 	Saved *state.State
+	// Resumed is called, if it is not nil, when what a daemon before has left
+	// is taken over.
+	Resumed func()
 	// Ready, if set, is called once by the loop when every process that is
 	// due at start has been made, or could not be. A client that is answered
 	// from then on sees no process that has yet to get its pid.
@@ -219,6 +222,9 @@ func (d *Daemon) Run(ctx context.Context) int {
 	if !d.resumeFrom(d.opts.Saved) {
 		d.logs.begin()
 		d.begin()
+	}
+	if d.opts.Resumed != nil {
+		d.opts.Resumed()
 	}
 	// What ended before there was anybody to hear of it.
 	d.reap()

@@ -248,7 +248,7 @@ func (p *proc) resumeUnwritten(l state.Living) {
 func (p *proc) adopt(listenerState string) bool {
 	d, pid := p.d, p.m.PID
 	p.run = run{number: p.runNumber(), pid: pid}
-	pidfd, err := state.Verify(pid, p.ticks)
+	pidfd, parent, err := state.VerifyParent(pid, p.ticks)
 	if err != nil {
 		// Gone, and perhaps somebody else has its pid by now. suplog may have
 		// a descriptor of it.
@@ -270,7 +270,7 @@ func (p *proc) adopt(listenerState string) bool {
 	if p.listener != nil {
 		p.adoptListener(listenerState)
 	}
-	if isOurChild(pid) {
+	if parent == os.Getpid() {
 		// Still our child, after an upgrade in place.
 		unix.Close(pidfd)
 		d.children[pid] = p

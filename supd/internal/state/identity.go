@@ -44,17 +44,24 @@ func Ticks(pid int) (ticks uint64, zombie bool, err error) {
 // that was started at ticks, be it a zombie by now. ESRCH says that that one is
 // gone.
 func Verify(pid int, ticks uint64) (pidfd int, err error) {
+	pidfd, _, err = VerifyParent(pid, ticks)
+	return pidfd, err
+}
+
+// VerifyParent is Verify, and tells whose child the process is.
+func VerifyParent(pid int, ticks uint64) (pidfd, parent int, err error) {
 	pidfd, err = unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
-		return -1, err
+		return -1, 0, err
 	}
 	// Looked at when the descriptor is open, it cannot change any more.
-	now, _, err := Ticks(pid)
-	if err != nil || now != ticks {
+	r := reader{buf: make([]byte, 1024)}
+	st, err := r.status(pid)
+	if err != nil || st.ticks != ticks {
 		unix.Close(pidfd)
-		return -1, unix.ESRCH
+		return -1, 0, unix.ESRCH
 	}
-	return pidfd, nil
+	return pidfd, st.parent, nil
 }
 
 // StartTime is the wall clock at ticks after boot.

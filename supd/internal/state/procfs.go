@@ -28,12 +28,14 @@ func (r *reader) read(pid int, name string) ([]byte, error) {
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil || n == 0 {
+		if err != nil {
 			return r.buf[:size], err
 		}
-		if size += n; size == len(r.buf) {
-			r.buf = append(r.buf, make([]byte, size)...)
+		// The kernel fills the buffer as long as there is something.
+		if size += n; size < len(r.buf) {
+			return r.buf[:size], nil
 		}
+		r.buf = append(r.buf, make([]byte, size)...)
 	}
 }
 
