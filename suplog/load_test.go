@@ -288,6 +288,8 @@ func TestDiskFullDrop(t *testing.T) {
 				healed = true
 			case logwire.Dropped:
 				dropped += m.N
+			case logwire.Outage:
+				t.Error("the outage is told more than once")
 			}
 		}
 		if dropped != missing {

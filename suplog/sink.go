@@ -172,6 +172,17 @@ func (s *sink) splice(pipe, max int, now time.Time) (int, verdict) {
 		return 0, moved // as it has just turned out; the next turn knows
 	}
 	n, err := s.file.Splice(pipe, max)
+	if s.why != nil && err == nil && 0 < n && n < max {
+		// That may have been the last of the room, such as what a line has left
+		// that was taken back. The outage is over if more goes, or nothing waits,
+		// or the log is a pipe that is merely full.
+		var more int
+		more, err = s.file.Splice(pipe, max-n)
+		n += more
+		if errors.Is(err, unix.EAGAIN) || err == io.EOF {
+			err = nil
+		}
+	}
 	v := s.judge(n, err, now)
 	if v == moved && n > 0 {
 		s.worked()
