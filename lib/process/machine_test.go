@@ -193,8 +193,9 @@ func TestNothingStartsDuringShutdown(t *testing.T) {
 }
 
 // TestEveryTransition walks every state that can be reached, under several
-// settings, applies every event to it, checks what must always hold, and
-// compares what happens with the table in testdata.
+// settings, applies every event to it, in time and late, while starts are allowed
+// and while they are not, checks what must always hold, and compares what happens
+// with the table in testdata: every effect, and what is ignored.
 func TestEveryTransition(t *testing.T) {
 	settings := []struct {
 		name string
@@ -204,15 +205,23 @@ func TestEveryTransition(t *testing.T) {
 		{"autorestart=true startsecs=0 stopasgroup killasgroup", spec(func(c *Spec) {
 			c.AutoRestart, c.StartSecs, c.StopAsGroup, c.KillAsGroup = value.RestartAlways, 0, true, true
 		})},
+		{"autorestart=true startsecs=1 startretries=2 exitcodes=1 killasgroup stopwaitsecs=0", spec(func(c *Spec) {
+			c.AutoRestart, c.StartRetries, c.ExitCodes, c.KillAsGroup, c.StopWait = value.RestartAlways, 2, []int{1}, true, 0
+		})},
 		{"autorestart=false startsecs=1 startretries=0", spec(func(c *Spec) { c.AutoRestart, c.StartRetries = value.RestartNever, 0 })},
 	}
+	// Most happen at the moment of the last start, some when what the machine
+	// waits for is over.
 	events := []struct {
 		name string
 		ev   Event
+		late bool
 	}{
-		{"start", Start{}}, {"spawned", Spawned{7}}, {"spawn failed", SpawnFailed{"no luck"}},
-		{"exit 0", Ended{exit(0)}}, {"exit 1", Ended{exit(1)}}, {"killed", Ended{killed(unix.SIGKILL)}}, {"lost", Lost{"gone"}},
-		{"timer", Timer{}}, {"stop", Stop{}}, {"give up", GiveUp{}}, {"signal failed", SignalFailed{"EPERM"}},
+		{"start", Start{}, false}, {"spawned", Spawned{7}, false}, {"spawn failed", SpawnFailed{"no luck"}, false},
+		{"exit 0", Ended{exit(0)}, false}, {"exit 1", Ended{exit(1)}, false}, {"killed", Ended{killed(unix.SIGKILL)}, false},
+		{"lost", Lost{"gone"}, false}, {"late exit 0", Ended{exit(0)}, true}, {"late exit 1", Ended{exit(1)}, true},
+		{"early timer", Timer{}, false}, {"timer", Timer{}, true}, {"stop", Stop{}, false}, {"give up", GiveUp{}, false},
+		{"signal failed", SignalFailed{"EPERM"}, false},
 	}
 	var table strings.Builder
 	for _, set := range settings {
@@ -226,24 +235,34 @@ func TestEveryTransition(t *testing.T) {
 				continue
 			}
 			seen[short(m)] = true
+			var ignored []string
 			for _, e := range events {
 				now := m.StartedAt
-				if _, ok := e.ev.(Timer); ok {
+				if e.late {
 					now = max(m.Deadline, now)
 				}
+				happens := ""
 				for _, noStarts := range []bool{false, true} {
 					next, effects := m.Step(set.spec, e.ev, Turn{Now: now, Unix: 1, NoStarts: noStarts})
 					check(t, m, e.name, next, effects)
 					if _, ok := e.ev.(Timer); ok && next.Deadline != 0 && next.Deadline <= now {
 						t.Errorf("%s: what was due (no starts: %v) stays due", short(m), noStarts)
 					}
-					if noStarts {
-						continue
-					}
+					what := fmt.Sprintf("%s: %s", short(next), showAll(effects))
 					if next == m && len(effects) == 0 {
+						what = "nothing"
+					}
+					if noStarts {
+						if what != happens {
+							fmt.Fprintf(&table, "%s + %s, no starts = %s\n", short(m), e.name, what)
+						}
 						continue
 					}
-					fmt.Fprintf(&table, "%s + %s = %s: %s\n", short(m), e.name, short(next), showAll(effects))
+					if happens = what; what == "nothing" {
+						ignored = append(ignored, e.name)
+						continue
+					}
+					fmt.Fprintf(&table, "%s + %s = %s\n", short(m), e.name, what)
 					next.StartedAt = 0
 					if next.Deadline > 0 {
 						next.Deadline -= now
@@ -251,6 +270,7 @@ func TestEveryTransition(t *testing.T) {
 					todo = append(todo, next)
 				}
 			}
+			fmt.Fprintf(&table, "%s ignores %s\n", short(m), strings.Join(ignored, ", "))
 		}
 	}
 	const file = "testdata/transitions.txt"
