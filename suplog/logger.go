@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -94,11 +92,6 @@ func (s *sink) openLogger() error {
 	return err
 }
 
-// notForLoggers are variables that are meant for supd alone.
-var notForLoggers = []string{
-	"NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=", "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=", "SUPERVISOR_PASSWORD=",
-}
-
 // start makes the process.
 func (l *logger) start(s *sink) error {
 	if l.r < 0 {
@@ -131,10 +124,7 @@ func (l *logger) start(s *sink) error {
 	case err != nil:
 		return unix.ENOENT
 	}
-	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		return slices.ContainsFunc(notForLoggers, func(name string) bool { return strings.HasPrefix(kv, name) })
-	})
-	pid, err := spawn.Helper(&spawn.Command{Name: argv[0], Path: path, Argv: argv, Env: env, Files: []int{l.r, 1, 2}, Session: true})
+	pid, err := spawn.Helper(&spawn.Command{Name: argv[0], Path: path, Argv: argv, Env: spawn.Inherited(os.Environ()), Files: []int{l.r, 1, 2}, Session: true})
 	if err != nil {
 		return err
 	}

@@ -195,6 +195,22 @@ func check(file string) error {
 	return nil
 }
 
+// private are variables that tell the daemon of its own relation to systemd, and
+// its clients' password: none of them is any other program's business.
+var private = []string{
+	"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
+	"SUPERVISOR_PASSWORD",
+}
+
+// Inherited is what a program that is made for somebody else gets of the
+// environment of the daemon or of suplog.
+func Inherited(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(private, name)
+	})
+}
+
 // Environ puts pairs on top of a base environment; later pairs win. The order
 // of base is kept, new names follow.
 func Environ(base []string, pairs ...[2]string) []string {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -255,19 +254,9 @@ func resolve(cfg *plan.Process) (path string, argv []string, err error) {
 	return path, argv, err
 }
 
-// notForPrograms are variables of the daemon that are none of its programs'
-// business: they speak of the daemon's own relation to systemd.
-var notForPrograms = []string{
-	"NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=", "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=",
-	"SUPERVISOR_PASSWORD=",
-}
-
 // childEnviron is the environment of a program, lowest first: the daemon's
 // own, what tells the program where it runs, then environment=.
 func childEnviron(cfg *plan.Process, base []string, serverURL, mark string) []string {
-	own := slices.DeleteFunc(slices.Clone(base), func(kv string) bool {
-		return slices.ContainsFunc(notForPrograms, func(name string) bool { return strings.HasPrefix(kv, name) })
-	})
 	if cfg.ServerURL != "" {
 		serverURL = cfg.ServerURL
 	}
@@ -281,5 +270,5 @@ func childEnviron(cfg *plan.Process, base []string, serverURL, mark string) []st
 	}
 	// Last, so that no environment= hides it.
 	pairs = append(pairs, [2]string{state.MarkVar, mark})
-	return spawn.Environ(own, pairs...)
+	return spawn.Environ(spawn.Inherited(base), pairs...)
 }
