@@ -240,6 +240,41 @@ func TestMaxAge(t *testing.T) {
 	}
 }
 
+// TestOptionsChange: a reload changes how many backups are kept, and how they
+// are named. What is there already stays, as with Supervisor, until its number
+// is taken.
+func TestOptionsChange(t *testing.T) {
+	for how, feed := range feeders {
+		t.Run(how, func(t *testing.T) {
+			dir := t.TempDir()
+			f := open0(t, filepath.Join(dir, "l"), Options{MaxBytes: 1, Backups: 1})
+			f.Now = func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC) }
+			feed(t, f, "a\nb\n")
+			wantFiles(t, dir, map[string]string{"l": "", "l.1": "b\n"})
+			f.SetOptions(Options{MaxBytes: 1, Backups: 3})
+			feed(t, f, "c\nd\n")
+			wantFiles(t, dir, map[string]string{"l": "", "l.1": "d\n", "l.2": "c\n", "l.3": "b\n"})
+			f.SetOptions(Options{MaxBytes: 1, Backups: 1})
+			feed(t, f, "e\n")
+			wantFiles(t, dir, map[string]string{"l": "", "l.1": "e\n", "l.2": "c\n", "l.3": "b\n"})
+			f.SetOptions(Options{MaxBytes: 1, Backups: 1, Dated: true})
+			f.SetOptions(Options{MaxBytes: 1}) // all, with dated names
+			feed(t, f, "f\ng\n")
+			wantFiles(t, dir, map[string]string{
+				"l": "", "l.1": "e\n", "l.2": "c\n", "l.3": "b\n",
+				"l-2026-01-02T03-04-05.006": "f\n", "l-2026-01-02T03-04-05.007": "g\n",
+			})
+			f.SetOptions(Options{MaxBytes: 4, Backups: NoBackups})
+			feed(t, f, "h\ni\nj")
+			f.SetOptions(Options{})
+			feed(t, f, "k\nlll\n")
+			if got := contents(t, dir)["l"]; got != "jk\nlll\n" {
+				t.Errorf("the log holds %q", got)
+			}
+		})
+	}
+}
+
 func TestFailedRotationGoesOnWriting(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "l.1", "full"), 0o755); err != nil {
