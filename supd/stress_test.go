@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -36,6 +37,7 @@ func TestRandomClients(t *testing.T) {
 	// what is to be held at the end.
 	s.calmDown(t)
 	was, suplogWas := measure(t, d.PID()), measure(t, suplogOf(t, d))
+	goroutinesWere := goroutines(t, d)
 
 	ctx, stop := context.WithTimeout(t.Context(), amount(4*time.Second, time.Minute))
 	defer stop()
@@ -50,6 +52,13 @@ func TestRandomClients(t *testing.T) {
 	now := settled(t, d, d.PID(), was, 0)
 	suplogWas.fds += 2 // the waiter for a busy pipe has one of its own, made when it is first needed
 	suplogNow := settled(t, d, suplogOf(t, d), suplogWas, idlePipes)
+	d.Until("no goroutine is left over", func() error {
+		// One or two may be on their way.
+		if n := goroutines(t, d); n > goroutinesWere+2 {
+			return fmt.Errorf("there are %d, there were %d", n, goroutinesWere)
+		}
+		return nil
+	})
 	const more = 12 // threads that the Go runtime may keep after a rush
 	if now.threads > was.threads+more || suplogNow.threads > suplogWas.threads+more {
 		t.Errorf("threads: supd had %d, has %d; suplog had %d, has %d", was.threads, now.threads, suplogWas.threads, suplogNow.threads)
@@ -58,6 +67,22 @@ func TestRandomClients(t *testing.T) {
 	events := checkEvents(t, d.ReadFile("events"))
 	t.Logf("%d calls, %d of them refused with a fault, %d SIGHUP, %d events; supd: %v, then %v; suplog: %v, then %v",
 		s.calls.Load(), s.faults.Load(), s.hups.Load(), events, was, now, suplogWas, suplogNow)
+}
+
+// goroutines is how many a daemon has, as it tells itself.
+func goroutines(t *testing.T, d *suptest.Daemon) (n int) {
+	t.Helper()
+	c := request(t, d, "GET /metrics HTTP/1.0\r\n\r\n")
+	defer c.Close()
+	text, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, figure, _ := strings.Cut(string(text), "\ngo_goroutines ")
+	if _, err := fmt.Sscan(figure, &n); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return n
 }
 
 // stress is what the clients of TestRandomClients share.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -57,6 +58,8 @@ func metrics(procs []rpc.ProcessInfo, logs []rpc.LogHealth) string {
 	log("sup_log_failing", func(l rpc.LogHealth) string { return strconv.FormatInt(boolean(l.Failing), 10) })
 	family("sup_log_dropped_bytes_total", "counter", "Bytes given up because the log could not be written.")
 	log("sup_log_dropped_bytes_total", func(l rpc.LogHealth) string { return strconv.FormatUint(l.Dropped, 10) })
+	family("go_goroutines", "gauge", "Number of goroutines of the daemon.")
+	b.WriteString("go_goroutines " + strconv.Itoa(runtime.NumGoroutine()) + "\n")
 	return b.String()
 }
 
