@@ -131,7 +131,7 @@ func (l *logPlane) launch(ends wireEnds) {
 	}
 	l.d.startHelper(&helperJob{
 		command: spawn.Command{
-			Name: "suplog", Path: l.d.opts.Suplog, Argv: []string{"suplog", "--control", "3", "--serve", l.d.plan.Daemon.Pidfile + ".state"},
+			Name: "suplog", Path: l.d.opts.Suplog, Argv: []string{"suplog", "--control", "3", "--serve", l.serves()},
 			Env: os.Environ(), Umask: -1, UID: -1, Files: []int{0, 1, 2, int(peer.Fd())},
 		},
 		done: func(pid int, err error) {
@@ -152,28 +152,38 @@ func (l *logPlane) launch(ends wireEnds) {
 	}
 }
 
+// serves is what the command line of the log process says that it serves: the
+// state directory, or the name that it would have.
+func (l *logPlane) serves() string {
+	if dir := l.d.opts.StateDir; dir != nil {
+		return dir.Path()
+	}
+	return l.d.plan.Daemon.Pidfile + ".state"
+}
+
 func (l *logPlane) failed(err error) {
 	l.d.log.Print(activity.Critical, "cannot start suplog: "+err.Error()+"; programs block once their pipes are full")
 	l.d.after(time.Second, l.restart)
 }
 
 // socket makes the ends of a wire with a name: a socket in the state directory,
-// that a daemon after us can connect to as well. Without a directory it has none.
+// that a daemon after us can connect to as well. Without a directory, or if the
+// directory was removed, it has none.
 func (l *logPlane) socket() (e wireEnds) {
 	dir := l.d.opts.StateDir
 	if dir == nil {
 		return nameless()
 	}
-	var listener *logwire.Listener
-	if listener, e.err = logwire.Listen(dir.Socket()); e.err != nil {
-		return e
-	}
-	if e.conn, e.err = logwire.Dial(dir.Socket()); e.err != nil {
+	listener, err := logwire.Listen(dir.Socket())
+	if err == nil {
+		if e.conn, err = logwire.Dial(dir.Socket()); err == nil {
+			e.peer = listener.File()
+			return e
+		}
 		listener.Close()
-		return e
 	}
-	e.peer = listener.File()
-	return e
+	l.d.log.Print(activity.Warn, "suplog has no socket, a supd after this one starts another suplog: "+err.Error())
+	return nameless()
 }
 
 // nameless makes the ends of a wire that nobody else can connect to.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sup/lib/logwire"
+	"sup/lib/spawn"
 	"sup/supd/internal/activity"
 	"sup/supd/internal/state"
 )
@@ -43,6 +44,7 @@ func (l *logPlane) takeOver(pid int, ticks uint64) {
 	l.held = map[string]deposit{}
 	conn, err := l.oldConn()
 	if err != nil {
+		l.endUnreachable()
 		l.start()
 		return
 	}
@@ -84,6 +86,21 @@ func (l *logPlane) takeOver(pid int, ticks uint64) {
 	}
 	for _, m := range s.later {
 		l.d.soon(func() { l.heard(m) })
+	}
+}
+
+// endUnreachable ends a log process that serves our state directory and has no
+// socket in it any more, since the directory was removed or emptied. It must not
+// write to the logs beside a new one; what it has not written yet is in pipes
+// that the programs hold open.
+func (l *logPlane) endUnreachable() {
+	dir := l.d.opts.StateDir
+	if dir == nil || !dir.Abandoned() {
+		return
+	}
+	for _, pid := range state.Loggers(dir.Path()) {
+		l.d.log.Print(activity.Warn, fmt.Sprintf("the suplog of the daemon before (pid %d) cannot be reached; starting another one", pid))
+		_ = spawn.Kill(pid, unix.SIGKILL, false)
 	}
 }
 

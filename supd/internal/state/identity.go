@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -186,6 +187,22 @@ func (s *search) look(pid int) bool {
 		s.found[process] = Living{mark, run, pid, st.ticks}
 	}
 	return true
+}
+
+// Loggers are the log processes that serve a state directory.
+func Loggers(dir string) (pids []int) {
+	var r reader
+	for _, pid := range processes() {
+		text, err := r.read(pid, "cmdline")
+		if err != nil || !bytes.HasPrefix(text, []byte("suplog\x00")) {
+			continue
+		}
+		args := strings.Split(string(text), "\x00")
+		if at := slices.Index(args, "--serve"); at > 0 && at+1 < len(args) && args[at+1] == dir {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // Kin are the processes that a run has left behind: those that carry its mark,

@@ -212,7 +212,8 @@ func Open(path string) (*Dir, error) {
 		}
 		return nil, fmt.Errorf("cannot lock the state directory %s: %w", path, err)
 	}
-	d := &Dir{path: path, lock: lock, abandoned: lockOwner(lock) > 0}
+	info, err := lock.Stat()
+	d := &Dir{path: path, lock: lock, abandoned: lockOwner(lock) > 0 || err == nil && info.Size() == 0}
 	if d.abandoned {
 		d.readRecords()
 	}
@@ -236,7 +237,8 @@ func flock(fd int) error {
 }
 
 // Abandoned tells whether the daemon that had the directory before did not come
-// to an orderly end.
+// to an orderly end. Of one that is new nobody knows: there may have been another
+// one at its place, that was removed.
 func (d *Dir) Abandoned() bool { return d.abandoned }
 
 // Inherit takes over a directory that an earlier image of this process has
@@ -321,10 +323,13 @@ func Parse(text []byte) (*State, error) {
 	if s.Version < 1 || s.Version > Version {
 		return nil, fmt.Errorf("cannot use the state of the daemon before: its version is %d, known is %d", s.Version, Version)
 	}
-	if s.BootID != BootID() {
-		return nil, nil
+	switch boot := BootID(); {
+	case s.BootID == boot:
+		return &s, nil
+	case s.BootID == "":
+		return nil, errors.New("cannot use the state of the daemon before: the file is none of supd's")
 	}
-	return &s, nil
+	return nil, nil
 }
 
 // Save replaces the state.
