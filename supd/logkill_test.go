@@ -75,7 +75,7 @@ type logKills struct {
 // newLogKills starts workers whose logs are rotated at a size; 0: never.
 func newLogKills(t *testing.T, maxbytes string) *logKills {
 	t.Helper()
-	k := &logKills{kills: amount(12, 200), began: time.Now()}
+	k := &logKills{kills: amount(12, 200)}
 	config := ""
 	add := func(name, from, to string) {
 		k.names = append(k.names, name)
@@ -92,6 +92,7 @@ func newLogKills(t *testing.T, maxbytes string) *logKills {
 	add("two", "/two.log\n", "/two.log, %(here)s/copy.log\n")
 	k.d = suptest.Start(t, suptest.Options{Config: config})
 	k.d.Wait("RUNNING", k.names...)
+	k.began = time.Now()
 	return k
 }
 
