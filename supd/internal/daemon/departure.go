@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -21,6 +22,8 @@ import (
 type departure struct {
 	groups []*group // still to be stopped, by priority
 	batch  []*group // being stopped
+	// before holds the sweeps that were under way when it began.
+	before map[*sweeping]struct{}
 	// next is the configuration to go on with after a restart.
 	next *plan.Plan
 	// report says again who is awaited; reporting is set while it is about to
@@ -132,7 +135,7 @@ func (d *Daemon) restart() {
 
 func (d *Daemon) depart(next *plan.Plan) {
 	d.events.announceState(d.mood)
-	l := &departure{groups: slices.Clone(d.order), next: next}
+	l := &departure{groups: slices.Clone(d.order), next: next, before: maps.Clone(d.sweeps)}
 	l.report = newTimer(d.reportWaiting)
 	d.leaving = l
 	d.progress()
@@ -149,7 +152,7 @@ func (d *Daemon) progress() {
 		if slices.ContainsFunc(l.batch, func(g *group) bool { return len(g.unstopped()) > 0 }) {
 			return
 		}
-		if len(d.sweeps) > 0 {
+		if d.sweeping() {
 			return
 		}
 		l.batch = nil
@@ -161,6 +164,21 @@ func (d *Daemon) progress() {
 			return
 		}
 	}
+}
+
+// sweeping reports whether a departure has to wait for sweeps: before the next
+// batch for those of the last one, at the end for all. What a stop before the
+// departure has left does not hold up the programs that still run.
+func (d *Daemon) sweeping() bool {
+	if len(d.leaving.groups) == 0 {
+		return len(d.sweeps) > 0
+	}
+	for s := range d.sweeps {
+		if _, ok := d.leaving.before[s]; !ok {
+			return true
+		}
+	}
+	return false
 }
 
 // takeBatch takes the groups of the highest priority left and stops them. It
@@ -299,10 +317,13 @@ func (d *Daemon) patience() time.Duration {
 	longest := time.Duration(0)
 	for _, g := range d.leaving.batch {
 		for _, p := range g.procs {
-			if !p.m.State.IsStopped() || len(d.sweeps) > 0 && p.cfg.KillAsGroup {
+			if !p.m.State.IsStopped() {
 				longest = max(longest, p.spec.StopWait)
 			}
 		}
+	}
+	for s := range d.sweeps {
+		longest = max(longest, s.until-d.leaving.began)
 	}
 	return longest + killPatience
 }

@@ -139,21 +139,20 @@ func TestChildEnvironment(t *testing.T) {
 // How long a departure waits for what SIGKILL does not end is a matter of those
 // that are left, not of those that have gone.
 func TestPatience(t *testing.T) {
-	entry := func(s process.State, wait time.Duration, tree bool) *proc {
-		p := &proc{cfg: &plan.Process{KillAsGroup: tree}}
+	entry := func(s process.State, wait time.Duration) *proc {
+		p := &proc{cfg: &plan.Process{}}
 		p.m.State, p.spec.StopWait = s, wait
 		return p
 	}
 	g := &group{procs: []*proc{
-		entry(process.Stopped, 100*time.Second, false),
-		entry(process.Stopped, 50*time.Second, true),
-		entry(process.Stopping, time.Second, false),
+		entry(process.Stopped, 100*time.Second),
+		entry(process.Stopping, time.Second),
 	}}
-	d := &Daemon{leaving: &departure{batch: []*group{g}}}
+	d := &Daemon{leaving: &departure{batch: []*group{g}, began: 2 * time.Second}}
 	if got, want := d.patience(), time.Second+killPatience; got != want {
 		t.Errorf("with one that is left: %v, want %v", got, want)
 	}
-	d.sweeps = map[*sweeping]struct{}{{}: {}}
+	d.sweeps = map[*sweeping]struct{}{{until: 52 * time.Second}: {}}
 	if got, want := d.patience(), 50*time.Second+killPatience; got != want {
 		t.Errorf("with a tree that is being ended: %v, want %v", got, want)
 	}
