@@ -215,15 +215,7 @@ func (c *channel) fanOut(now time.Time) (int, verdict) {
 		c.keepTargets()
 		return 0, v
 	}
-	done := c.piece
-	c.piece = piece{}
-	// Neither can fail: the bytes are there.
-	if c.staging != nil {
-		_ = c.staging.commit(done.n, &done.next)
-	} else {
-		_ = discard(c.pipe, done.n)
-	}
-	c.state = done.next
+	done := c.takeAway()
 	c.publish(done.plain, done.ends, now)
 	c.tellSkipped(now)
 	return done.n, moved

@@ -210,11 +210,9 @@ func (c *channel) keepPiece() {
 	}
 }
 
-// commit takes the present piece away and returns its length in the stream. The
-// sink is locked.
-func (c *channel) commit() int {
-	done := c.piece
-	c.piece = piece{}
+// takeAway takes the present piece, which is written, away.
+func (c *channel) takeAway() (done piece) {
+	done, c.piece = c.piece, piece{}
 	// Neither can fail: the bytes are there.
 	if c.staging != nil {
 		_ = c.staging.commit(done.n, &done.next)
@@ -222,6 +220,13 @@ func (c *channel) commit() int {
 		_ = discard(c.pipe, done.n)
 	}
 	c.state = done.next
+	return done
+}
+
+// commit takes the present piece away, rotates the log if that is due, and returns
+// the length of the piece in the stream. The sink is locked.
+func (c *channel) commit() int {
+	done := c.takeAway()
 	if c.sink.file != nil {
 		c.sink.file.RotateIfDue()
 	}
