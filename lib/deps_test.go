@@ -39,11 +39,11 @@ const drawing = `
 	rpc < client/clienttest;
 
 	# supd: one owner of state, and the servers that ask it.
-	NONE < supd/internal/activity, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suspend, supd/internal/systemd;
+	NONE < supd/internal/activity, supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suspend, supd/internal/systemd;
 	supd/internal/crash < supd/internal/state;
 	plan < supd/internal/fcgi;
 	event, logwire, plan, process, rpc, spawn,
-	supd/internal/activity, supd/internal/fcgi, supd/internal/state, supd/internal/suspend < supd/internal/daemon;
+	supd/internal/activity, supd/internal/cgroup, supd/internal/fcgi, supd/internal/state, supd/internal/suspend < supd/internal/daemon;
 	logfile, plan, rpc, supd/internal/suspend < supd/internal/server;
 	cli, supd/internal/daemon, supd/internal/early, supd/internal/hurry, supd/internal/server, supd/internal/systemd < supd;
 

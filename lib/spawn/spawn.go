@@ -38,6 +38,9 @@ type Command struct {
 	// Session makes the child lead a session of its own, not only a process
 	// group.
 	Session bool
+	// Cgroup is the directory of the control group that the child begins in,
+	// nil for the caller's. Where that cannot be, it begins in the caller's.
+	Cgroup *os.File
 }
 
 // Error is a failure to make a process that is found out before there is one.
@@ -116,12 +119,21 @@ func credential(c *Command) *syscall.Credential {
 	return cr
 }
 
-func forkExec(c *Command, a *syscall.SysProcAttr) (int, error) {
+func forkExec(c *Command, a *syscall.SysProcAttr) (pid int, err error) {
 	files := make([]uintptr, len(c.Files))
 	for i, fd := range c.Files {
 		files[i] = uintptr(fd)
 	}
-	return syscall.ForkExec(c.Path, c.Argv, &syscall.ProcAttr{Dir: c.Dir, Env: c.Env, Files: files, Sys: a})
+	attr := &syscall.ProcAttr{Dir: c.Dir, Env: c.Env, Files: files, Sys: a}
+	if c.Cgroup != nil {
+		a.UseCgroupFD, a.CgroupFD = true, int(c.Cgroup.Fd())
+		if pid, err = syscall.ForkExec(c.Path, c.Argv, attr); err == nil {
+			return pid, nil
+		}
+		// That may be about the group, or about the process all the same.
+		a.UseCgroupFD = false
+	}
+	return syscall.ForkExec(c.Path, c.Argv, attr)
 }
 
 // resourceError words the errors of fork itself, as opposed to those of the

@@ -30,6 +30,7 @@ import (
 	"sup/lib/process"
 	"sup/lib/rpc"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/cgroup"
 	"sup/supd/internal/state"
 )
 
@@ -135,6 +136,7 @@ type Daemon struct {
 	adopted       map[int]*proc // by pid: processes that are not our children
 	helpers       map[int]func(unix.WaitStatus)
 	sweeps        map[*sweeping]struct{} // under way
+	cgroups       *cgroup.Groups         // of killasgroup programs
 	// quits counts the SIGCHLD that have not been told of, endings the
 	// processes whose end waits for their last output.
 	quits, endings int
@@ -194,6 +196,7 @@ func New(opts Options) *Daemon {
 		d.instance = rand.Text()[:12]
 	}
 	d.spawnerDue = newTimer(d.checkSpawner)
+	d.cgroups = cgroup.New()
 	d.ears = newEars(d)
 	d.logs = newLogPlane(d)
 	d.events = newDispatcher(d)
@@ -259,6 +262,7 @@ func (d *Daemon) Run(ctx context.Context) int {
 	}
 	d.logs.stop()
 	cancel()
+	d.cgroups.RemoveEmpty()
 	if d.opts.StateDir != nil {
 		d.forget(saved)
 	}

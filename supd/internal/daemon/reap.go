@@ -227,8 +227,13 @@ func (p *proc) gone() {
 	// was not to be then, or the other way round.
 	turn.Now, turn.Unix = end.turn.Now, end.turn.Unix
 	stopping, leader, patience := p.m.State == process.Stopping, p.m.PID, p.m.Deadline-turn.Now
-	if stopping && p.cfg.KillAsGroup {
+	switch {
+	case stopping && p.cfg.KillAsGroup:
 		p.d.sweep(leader, p.ticks, p.mark, patience)
+	case p.cfg.KillAsGroup:
+		// What it has left keeps its group, and runs on.
+		name := cgroupName(p.mark)
+		go func() { p.d.cgroups.Group(name).Remove() }()
 	}
 	if !end.known {
 		p.step(process.Lost{Reason: unknownStatus}, turn)

@@ -10,6 +10,7 @@ import (
 	"sup/lib/plan"
 	"sup/lib/process"
 	"sup/lib/spawn"
+	"sup/supd/internal/cgroup"
 	"sup/supd/internal/state"
 )
 
@@ -32,6 +33,7 @@ type programJob struct {
 	environ   []string // of the daemon
 	mark      string
 	serverURL string
+	cgroups   *cgroup.Groups
 	out, err  int // read ends of the pipes; err is -1 with redirect_stderr
 	listener  bool
 	stdin     func() (int, error) // nil for a pipe
@@ -195,7 +197,7 @@ func logFailure(name string, failure *logwire.Message, several bool) string {
 // submit hands one start to the spawner.
 func (d *Daemon) submit(p *proc) {
 	job := &programJob{
-		cfg: p.cfg, serverURL: d.plan.ServerURL, out: p.out.pipe, err: -1,
+		cfg: p.cfg, serverURL: d.plan.ServerURL, cgroups: d.cgroups, out: p.out.pipe, err: -1,
 		listener: p.listener != nil, stdin: p.group.stdinFor(p),
 	}
 	if p.err != nil {

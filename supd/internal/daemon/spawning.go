@@ -199,6 +199,18 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 		c.Files = []int{theirs[0], theirs[1], theirs[1]}
 	}
 
+	if j.cfg.KillAsGroup {
+		name := cgroupName(j.mark)
+		if dir, err := j.cgroups.Make(name); err == nil {
+			c.Cgroup = dir
+			defer func() {
+				dir.Close()
+				if r.err != nil {
+					j.cgroups.Group(name).Remove()
+				}
+			}()
+		}
+	}
 	j.note(0)
 	crash.Point(crash.BeforeFork)
 	r.pid, r.err = s.Start(c)

@@ -1,18 +1,21 @@
 package daemon
 
 import (
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sup/lib/spawn"
+	"sup/supd/internal/cgroup"
 	"sup/supd/internal/state"
 )
 
-// sweep ends what a stopped killasgroup program has left: members of its group
-// that outlived the leader, and processes that left the group (setsid, double
-// fork) but still carry its mark. They have the rest of stopwaitsecs; then they
-// are killed, again and again until two looks find none.
+// sweep ends what a stopped killasgroup program has left: what is in its control
+// group, where it has one; members of its process group that outlived the leader;
+// and processes that left that (setsid, double fork) but still carry its mark.
+// They have the rest of stopwaitsecs; then they are killed, again and again until
+// two looks find none.
 //
 // It runs in a goroutine of its own, since it reads /proc; a departure of the
 // daemon waits for it.
@@ -21,7 +24,10 @@ func (d *Daemon) sweep(leader int, ticks uint64, mark string, patience time.Dura
 	d.sweeps[s] = struct{}{}
 	d.dirty = true
 	go func() {
-		sweepRun(leader, ticks, mark, patience, d.done)
+		group := d.cgroups.Group(cgroupName(mark))
+		kin := kin{group, leader, ticks, mark}
+		kin.end(patience, d.done)
+		group.Remove()
 		d.post(func() {
 			delete(d.sweeps, s)
 			d.dirty = true
@@ -38,12 +44,33 @@ type sweeping struct {
 	until  time.Duration // from when on it kills
 }
 
-func sweepRun(leader int, ticks uint64, mark string, patience time.Duration, done <-chan struct{}) {
+// cgroupName is the name of the control group of the run of that mark.
+func cgroupName(mark string) string {
+	instance, _, _ := strings.Cut(mark, ":")
+	return "sup-" + instance + "-" + mark[strings.LastIndexByte(mark, ':')+1:]
+}
+
+// kin are the processes of a run whose leader has ended.
+type kin struct {
+	group  cgroup.Group
+	leader int
+	ticks  uint64
+	mark   string
+}
+
+// outside are those that can be found without a control group.
+func (k *kin) outside() []int { return state.Kin(k.leader, k.ticks, k.mark) }
+
+func (k *kin) gone() bool { return !k.group.Populated() && len(k.outside()) == 0 }
+
+// end waits until they have gone, kills them after patience, and then waits
+// again; nothing of it once done is closed.
+func (k *kin) end(patience time.Duration, done <-chan struct{}) {
 	const (
 		pause  = 20 * time.Millisecond
 		rounds = 250
 	)
-	if len(state.Kin(leader, ticks, mark)) == 0 {
+	if k.gone() {
 		return
 	}
 	// The death of a process that is nobody's child of ours is not announced
@@ -54,22 +81,21 @@ func sweepRun(leader int, ticks uint64, mark string, patience time.Duration, don
 		case <-done:
 			return
 		}
-		if len(state.Kin(leader, ticks, mark)) == 0 {
+		if k.gone() {
 			return
 		}
 	}
 	clean := 0
 	for range rounds {
-		kin := state.Kin(leader, ticks, mark)
-		if len(kin) == 0 {
-			if clean++; clean == 2 {
-				return
-			}
-		} else {
-			clean = 0
-		}
-		for _, pid := range kin {
+		_ = k.group.Kill()
+		outside := k.outside()
+		for _, pid := range outside {
 			_ = spawn.Kill(pid, unix.SIGKILL, false)
+		}
+		if len(outside) > 0 || k.group.Populated() {
+			clean = 0
+		} else if clean++; clean == 2 {
+			return
 		}
 		select {
 		case <-time.After(pause):
