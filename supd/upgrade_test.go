@@ -158,18 +158,29 @@ buffer_size=1000000
 	})
 }
 
-// A program that was started and has ended when supd is killed, before anything
-// about it was written down, is not started again.
+// A program that supd was killed for having started, and that ends before the next
+// one comes, is not started again.
 func TestEndedBeforeItWasWritten(t *testing.T) {
 	d := suptest.Start(t, suptest.Options{
-		Config: "[program:once]\ncommand=sh -c 'echo ran >>ran; exit 4'\ndirectory=%(here)s\nstartsecs=0\nautorestart=false\n",
+		Config: "[program:once]\ncommand=sh -c 'echo $$ >>ran; while [ ! -e go ]; do sleep 0.02; done; exit 4'\ndirectory=%(here)s\nstartsecs=0\nautorestart=false\n",
 		Supd:   crashingDaemon(t), Doomed: true, Env: []string{"SUPD_CRASH=" + crash.BeforeDeposit},
 	})
 	d.AwaitEnd()
-	d.WaitFile("ran", "ran")
+	d.WaitFile("ran", "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(d.ReadFile("ran")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.WriteFile("go", "")
+	d.Until("it has ended", func() error {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("pid %d: %v", pid, err)
+		}
+		return nil
+	})
 	d.Relaunch()
 	d.Wait("EXITED", "once")
-	if n := strings.Count(d.ReadFile("ran"), "ran"); n != 1 {
+	if n := strings.Count(d.ReadFile("ran"), "\n"); n != 1 {
 		t.Errorf("it ran %d times", n)
 	}
 }

@@ -130,7 +130,7 @@ type Daemon struct {
 	stuckSpawners int
 	creates       *queue[string] // logs to be created, to the creator
 	saves         *queue[save]
-	notes         chan note     // to be written by the noter
+	recorder      *recorder
 	inFlight      int           // spawns whose pid is not known yet
 	born          chan struct{} // has a value when a child may have been made
 	adopted       map[int]*proc // by pid: processes that are not our children
@@ -184,7 +184,7 @@ func New(opts Options) *Daemon {
 		groups: map[string]*group{}, children: map[int]*proc{}, early: map[int]earlyExit{},
 		waits: map[*wait]struct{}{}, sweeps: map[*sweeping]struct{}{}, adopted: map[int]*proc{}, helpers: map[int]func(unix.WaitStatus){},
 		spawns: newQueue[spawnJob](), saves: newQueue[save](), urgent: make(chan struct{}, 1),
-		notes: make(chan note, 64), creates: newQueue[string](),
+		recorder: newRecorder(opts.StateDir), creates: newQueue[string](),
 		born: make(chan struct{}, 1),
 	}
 	d.setMood(MoodRunning)
@@ -218,7 +218,7 @@ func (d *Daemon) Run(ctx context.Context) int {
 	saved := make(chan struct{})
 	if d.opts.StateDir != nil {
 		go runSaver(ctx, d, saved)
-		go runNoter(ctx, d)
+		go d.recorder.run(ctx)
 	} else {
 		close(saved)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -94,24 +95,48 @@ type note struct {
 	pid     int
 }
 
-// noteDown has a start put on record. It does not wait for that, since a disk
-// may hang; the noter is through with it before the kernel is with the start.
-func (d *Daemon) noteDown(n note) {
-	if d.opts.StateDir == nil {
+// recorder puts starts on record: at once, in the goroutine that makes the
+// process, so that nothing that runs is unknown to the next daemon. Once the disk
+// does not answer, and that goroutine is replaced for it, what comes after is left
+// to another one until that has caught up. Without a state directory it does
+// nothing.
+type recorder struct {
+	dir *state.Dir
+	// waiting counts the notes that are being written or are in late.
+	waiting atomic.Int32
+	late    chan note
+}
+
+func newRecorder(dir *state.Dir) *recorder {
+	return &recorder{dir: dir, late: make(chan note, 64)}
+}
+
+func (r *recorder) note(n note) {
+	if r.dir == nil {
+		return
+	}
+	if r.waiting.Add(1) == 1 {
+		r.write(n)
 		return
 	}
 	select {
-	case d.notes <- n:
-	default: // the disk hangs
+	case r.late <- n:
+	default:
+		r.waiting.Add(-1) // the disk hangs for long
 	}
 }
 
-// runNoter puts starts on record until ctx is done.
-func runNoter(ctx context.Context, d *Daemon) {
+func (r *recorder) write(n note) {
+	_ = r.dir.Note(n.process, int64(n.run), n.pid)
+	r.waiting.Add(-1)
+}
+
+// run writes what is late until ctx is done.
+func (r *recorder) run(ctx context.Context) {
 	for {
 		select {
-		case n := <-d.notes:
-			_ = d.opts.StateDir.Note(n.process, int64(n.run), n.pid)
+		case n := <-r.late:
+			r.write(n)
 		case <-ctx.Done():
 			return
 		}

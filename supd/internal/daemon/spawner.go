@@ -207,7 +207,7 @@ func (d *Daemon) submit(p *proc) {
 		p.begin()
 	}
 	n := note{process: p.apiName(), run: p.run.number}
-	job.mark, job.note = p.mark, func(pid int) { n.pid = pid; d.noteDown(n) }
+	job.mark, job.note = p.mark, func(pid int) { n.pid = pid; d.recorder.note(n) }
 	d.inFlight++
 	job.done = func(r spawned) {
 		d.inFlight--

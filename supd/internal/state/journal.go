@@ -24,7 +24,7 @@ type Started struct {
 }
 
 // Note puts a run of a process on record, with pid 0 before there is one. It may
-// be called by one goroutine beside all else.
+// be called beside all else, but not for one run by two goroutines at a time.
 func (d *Dir) Note(process string, run int64, pid int) error {
 	var record [recordSize]byte
 	binary.LittleEndian.PutUint64(record[:], uint64(run))
