@@ -81,7 +81,8 @@ type Options struct {
 	// none that can be used.
 	Saved *state.State
 	// Resumed is called, if it is not nil, when what a daemon before has left
-	// is taken over.
+	// is taken over, or it is clear that there is nothing, and before anything
+	// is started.
 	Resumed func()
 	// Ready, if set, is called once by the loop when every process that is
 	// due at start has been made, or could not be. A client that is answered
@@ -222,12 +223,13 @@ func (d *Daemon) Run(ctx context.Context) int {
 	} else {
 		close(saved)
 	}
-	if !d.resumeFrom(d.opts.Saved) {
-		d.logs.begin()
-		d.begin()
-	}
+	resumed := d.resumeFrom(d.opts.Saved)
 	if d.opts.Resumed != nil {
 		d.opts.Resumed()
+	}
+	if !resumed {
+		d.logs.begin()
+		d.begin()
 	}
 	// What ended before there was anybody to hear of it.
 	d.reap()
