@@ -22,7 +22,7 @@ import (
 // The standard library, golang.org/x/sys and golang.org/x/term are free.
 const drawing = `
 	# What words and bytes mean. No knowledge of sections, processes or files.
-	NONE < cli, event, expand, rpc, spawn, value;
+	NONE < access, cli, event, expand, rpc, spawn, value;
 
 	# The configuration, from text to a plan that is never edited.
 	expand, value < config;
@@ -44,7 +44,7 @@ const drawing = `
 	plan < supd/internal/fcgi;
 	event, logwire, plan, process, rpc, spawn,
 	supd/internal/activity, supd/internal/cgroup, supd/internal/fcgi, supd/internal/state, supd/internal/suspend < supd/internal/daemon;
-	logfile, plan, rpc, supd/internal/suspend < supd/internal/server;
+	access, logfile, plan, rpc, supd/internal/suspend < supd/internal/server;
 	cli, supd/internal/daemon, supd/internal/early, supd/internal/hurry, supd/internal/server, supd/internal/systemd < supd;
 
 	# The other tools.

@@ -47,19 +47,24 @@ func newCredentials(s plan.Server) *credentials {
 	return c
 }
 
-// allow checks the value of an Authorization header.
-func (c *credentials) allow(header []byte) bool {
+// parseBasic takes the value of an Authorization header apart.
+func parseBasic(header []byte) (user, password []byte, ok bool) {
 	const scheme = "basic "
 	if len(header) < len(scheme) || !bytes.EqualFold(header[:len(scheme)], []byte(scheme)) {
-		return false
+		return nil, nil, false
 	}
 	text := bytes.TrimSpace(header[len(scheme):])
 	plain := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Decode(plain, text)
 	if err != nil {
-		return false
+		return nil, nil, false
 	}
-	user, password, ok := bytes.Cut(plain[:n], []byte{':'})
+	return bytes.Cut(plain[:n], []byte{':'})
+}
+
+// allow checks the value of an Authorization header.
+func (c *credentials) allow(header []byte) bool {
+	user, password, ok := parseBasic(header)
 	if !ok {
 		return false
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"sup/lib/access"
 	"sup/supd/internal/suspend"
 )
 
@@ -164,9 +165,10 @@ func (c *conn) readMore(max int) error {
 
 // admitted tells whether the client may call at all. If not, net/http says so.
 func (c *conn) admitted(h *callHead) bool {
-	if c.ep.creds != nil {
-		return c.ep.creds.allow(h.auth)
+	if c.ep.creds != nil && !c.ep.creds.allow(h.auth) {
+		return false
 	}
+	c.client = c.identify(h.auth)
 	if c.ep.hosts != nil && h.host != nil && string(h.host) != c.calls.host {
 		host := string(h.host)
 		if !c.ep.hosts.allow(host) {
@@ -206,7 +208,7 @@ func (c *conn) answerCall(h *callHead) bool {
 	if c.memo != nil {
 		ctx, c.memo = suspend.With(s.ctx, c.memo), nil
 	}
-	status, memo := s.answer(ctx, c.ep, l.buf[h.size:size], a)
+	status, memo := s.answer(access.With(ctx, c.client), c.ep, l.buf[h.size:size], a)
 	if memo != nil && c.hold(l.buf[:size], memo) {
 		return false
 	}

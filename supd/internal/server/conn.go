@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"sup/lib/access"
 )
 
 // What a connection is doing.
@@ -29,6 +31,7 @@ var start = time.Now()
 type conn struct {
 	net.Conn
 	ep    *endpoint
+	peer  access.Client // who is at the other end, as far as the connection tells
 	state atomic.Int32
 	since atomic.Int64 // when it last changed to waiting, since start
 	asked atomic.Bool  // a request has come over it
@@ -38,6 +41,7 @@ type conn struct {
 	ahead []byte
 	// writeBy is the deadline that is set for writing.
 	writeBy time.Time
+	client  *access.Client // who makes the request that is being served
 	calls   callLoop
 	// memo is that of a call that was broken off, until it is made again; held
 	// is set when the connection goes on elsewhere.
@@ -46,7 +50,7 @@ type conn struct {
 }
 
 func newConn(ep *endpoint, nc net.Conn) *conn {
-	c := &conn{Conn: nc, ep: ep}
+	c := &conn{Conn: nc, ep: ep, peer: peerOf(nc)}
 	c.since.Store(int64(time.Since(start)))
 	return c
 }

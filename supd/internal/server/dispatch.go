@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"sup/lib/access"
 	"sup/lib/config"
 	"sup/lib/plan"
 	"sup/lib/rpc"
@@ -142,6 +143,7 @@ func (t *methodTable) add(namespace string, methods []method) {
 type call struct {
 	ctx    context.Context
 	srv    *Server
+	client *access.Client // who calls; ctx has it too
 	params []rpc.Value
 	args   [3]argument
 	state  rpc.State // of the daemon, when the call came; not for methods that always work
@@ -173,7 +175,7 @@ func (s *Server) answer(ctx context.Context, ep *endpoint, body []byte, a *answe
 		return http.StatusBadRequest, nil
 	}
 	a.enc.BeginResponse()
-	c := call{ctx: ctx, srv: s, params: req.Params, out: a}
+	c := call{ctx: ctx, srv: s, client: access.From(ctx), params: req.Params, out: a}
 	if err := c.dispatch(req.Method); err != nil {
 		a.clear(headRoom)
 		a.enc.FaultResponse(faultOf(err))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"sup/lib/access"
 	"sup/lib/logfile"
 )
 
@@ -42,6 +43,7 @@ func (ep *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMisdirectedRequest)
 		return
 	}
+	r = r.WithContext(access.With(r.Context(), connOf(r).identify([]byte(r.Header.Get("Authorization")))))
 	switch path := r.URL.Path; {
 	case strings.HasPrefix(path, "/RPC2"):
 		ep.serveCall(w, r)
@@ -106,7 +108,7 @@ func (ep *endpoint) serveCall(w http.ResponseWriter, r *http.Request) {
 	}
 	a := s.newAnswer()
 	defer a.free()
-	if status, _ := s.answer(s.ctx, ep, body, a); status != http.StatusOK {
+	if status, _ := s.answer(access.With(s.ctx, access.From(r.Context())), ep, body, a); status != http.StatusOK {
 		fail(w, status)
 		return
 	}

@@ -187,6 +187,7 @@ func (s *Server) Serve(backend Backend, logger Logger) {
 			IdleTimeout:                  silentTimeout,
 			MaxHeaderBytes:               maxHeader,
 			ConnState:                    connState,
+			ConnContext:                  withConn,
 			ErrorLog:                     log.New(debugLog{logger}, "", 0),
 			DisableGeneralOptionsHandler: true,
 		}

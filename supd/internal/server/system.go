@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sup/lib/access"
 	"sup/lib/rpc"
 )
 
@@ -103,7 +104,7 @@ func (c *call) inner(entry rpc.Value) error {
 		return rpc.NewFault(rpc.IncorrectParameters, "")
 	}
 	// What one of many calls has waited for could not be told from the rest.
-	in := call{ctx: c.srv.ctx, srv: c.srv, params: params.Items, out: c.out, multi: true}
+	in := call{ctx: access.With(c.srv.ctx, c.client), srv: c.srv, client: c.client, params: params.Items, out: c.out, multi: true}
 	return in.dispatch(name.Text())
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sup/lib/access"
 	"sup/lib/rpc"
 )
 
@@ -26,7 +27,7 @@ func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values u
 	var message string
 	var err error
 	// The action goes on when the browser does not wait for its end.
-	ctx := ep.srv.ctx
+	ctx := access.With(ep.srv.ctx, access.From(r.Context()))
 	switch name, group := values.Get("processname"), values.Get("groupname"); {
 	case action == "refresh":
 		message = "Page refreshed at " + ctime()
