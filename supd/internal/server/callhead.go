@@ -97,7 +97,11 @@ func (h *callHead) field(line []byte) bool {
 			h.length = n
 		}
 		return !is(name, "sec-fetch-site") && !is(name, "sec-fetch-mode") && !is(name, "sec-fetch-dest")
-	case len("connection"):
+	case len("connection"): // and user-agent
+		if is(name, "user-agent") {
+			// Whether a browser may call, net/http's side decides.
+			return !bytes.HasPrefix(value, []byte(browserAgent))
+		}
 		if is(name, "connection") {
 			switch {
 			case is(value, "close"):

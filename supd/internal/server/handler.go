@@ -81,7 +81,7 @@ func (ep *endpoint) serveCall(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest)
 		return
 	}
-	if !sameOrigin(r) {
+	if !mayCall(r) {
 		fail(w, http.StatusForbidden)
 		return
 	}

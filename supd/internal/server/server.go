@@ -87,6 +87,7 @@ type Server struct {
 	opts      Options
 	endpoints []*endpoint
 	methods   *methodTable
+	consents  *consents
 	memory    budget
 	// large are the large requests that are being answered; the others wait.
 	large chan struct{}
@@ -145,7 +146,7 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 	if opts.MaxConns == 0 {
 		opts.MaxConns = defaultMaxConns()
 	}
-	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces), large: make(chan struct{}, largeAtOnce)}
+	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces), consents: newConsents(), large: make(chan struct{}, largeAtOnce)}
 	s.memory.left.Store(memoryBudget)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.streaming, s.stopStreaming = context.WithCancel(s.ctx)

@@ -178,8 +178,8 @@ type statusPage struct {
 
 func (ep *endpoint) serveStatus(w http.ResponseWriter, r *http.Request) {
 	values := form(w, r)
-	if action := values.Get("action"); action != "" && r.Method != http.MethodHead {
-		ep.serveAction(w, r, values, action)
+	if values.Get("action") != "" && r.Method != http.MethodHead {
+		ep.serveAction(w, r, values)
 		return
 	}
 	s := ep.srv

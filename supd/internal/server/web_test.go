@@ -1,12 +1,17 @@
 package server
 
 import (
+	"fmt"
 	"html"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sup/lib/rpc"
 )
@@ -164,32 +169,146 @@ func TestActions(t *testing.T) {
 	}
 }
 
-func TestForeignPagesCannotAct(t *testing.T) {
+// TestAttackForeignPagesPressButtons has every combination of what browsers and
+// scripts say of where a request comes from.
+func TestAttackForeignPagesPressButtons(t *testing.T) {
 	f := newFake()
 	s := newSite(t, f, Options{})
+	const browser = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\n"
+	const (
+		acts    = 301
+		refused = 403
+		asks    = 200
+	)
+	for _, test := range []struct {
+		header  string
+		script  int
+		browser int
+	}{
+		{"", acts, asks},
+		{"Referer:\r\n", acts, asks},
+		{"Sec-Fetch-Site: same-origin\r\nReferer: http://some.host:1234/\r\n", acts, acts},
+		{"Sec-Fetch-Site: none\r\n", acts, acts},
+		{"Origin: http://some.host:1234\r\n", acts, acts},
+		{"Origin: http://SOME.host:1234\r\n", acts, acts},
+		{"Referer: http://some.host:1234/index.html?filter=a\r\n", acts, acts},
+		{"Origin: https://proxy.example\r\nX-Forwarded-Host: proxy.example\r\n", acts, acts},
+		{"Origin: https://proxy.example\r\nX-Forwarded-Host: proxy.example:443\r\n", acts, acts},
+		// Behind a proxy that says nothing of itself.
+		{"Sec-Fetch-Site: same-origin\r\nOrigin: https://proxy.example\r\n", acts, acts},
+		{"Origin: http://some.host:1234\r\nReferer: http://some.host:1234/\r\n", acts, acts},
+		{"Sec-Fetch-Site: cross-site\r\n", refused, refused},
+		{"Sec-Fetch-Site: same-site\r\n", refused, refused},
+		{"Sec-Fetch-Site: else\r\n", refused, refused},
+		{"Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n", refused, refused},
+		{"Sec-Fetch-Site: cross-site\r\nOrigin: http://some.host:1234\r\n", refused, refused},
+		{"Origin: http://evil.example\r\n", refused, refused},
+		{"Origin: http://some.host:4321\r\n", refused, refused},
+		{"Origin: http://some.host\r\n", refused, refused},
+		{"Origin: http://some.host:1234.evil.example\r\n", refused, refused},
+		{"Origin: http://some.host:1234@evil.example\r\n", refused, refused},
+		{"Origin: http://proxy.example:80\r\nX-Forwarded-Host: proxy.example:443\r\n", refused, refused},
+		{"Origin: null\r\n", refused, refused},
+		{"Referer: http://evil.example/x\r\n", refused, refused},
+		{"Referer: http://evil.example/?http://some.host:1234/\r\n", refused, refused},
+		{"Referer: some.host:1234\r\n", refused, refused},
+		{"Referer: http://some.host:1234/\r\nReferer: http://evil.example/\r\n", refused, refused},
+		{"Origin: http://some.host:1234\r\nReferer: http://evil.example/x\r\n", refused, refused},
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			for agent, want := range map[string]int{"": test.script, "User-Agent: curl/7.88.1\r\n": test.script, browser: test.browser} {
+				header := agent + test.header + "Content-Length: 0\r\n"
+				for _, target := range []string{"processname=one&action=stop", "groupname=g&action=start", "action=stopall", "action=restartall"} {
+					r := s.get(method, "/index.html?"+target, header)
+					if asked := f.log(); r.status != want || (len(asked) > 0) != (want == acts) {
+						t.Errorf("%s %s %q: %d, want %d, asked %q", method, target, header, r.status, want, asked)
+					}
+				}
+				// Showing the page is no action.
+				want := want
+				if want == asks {
+					want = acts
+				}
+				if r := s.get(method, "/?action=refresh", header); r.status != want {
+					t.Errorf("%s refresh %q: %d, want %d", method, header, r.status, want)
+				}
+			}
+		}
+	}
+}
+
+// TestConfirmation has a browser that never says where a request comes from.
+func TestConfirmation(t *testing.T) {
+	f := newFake()
+	s := newSite(t, f, Options{})
+	const agent = "User-Agent: Mozilla/5.0\r\n"
+	r := s.get("GET", `/?processname=<one>%22&action=stop&filter=o`, agent)
+	if r.status != 200 || !strings.Contains(r.body, "<h1>Stop &lt;one&gt;&#34;?</h1>") || !strings.Contains(r.header.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+		t.Fatalf("%+v", r)
+	}
+	r = s.get("GET", "/?processname=one&action=stop&filter=o", agent)
+	form := url.Values{}
+	for _, field := range regexp.MustCompile(`<input type="hidden" name="(\w+)" value="([^"]*)">`).FindAllStringSubmatch(r.body, -1) {
+		form.Set(field[1], field[2])
+	}
+	press := func(form url.Values, header string) response {
+		body := form.Encode()
+		return s.raw(fmt.Sprintf("POST /index.html HTTP/1.1\r\nHost: some.host:1234\r\n%sContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
+			header, len(body), body))
+	}
+	if r := press(form, agent); r.status != 303 || r.header.Get("Location") != "index.html?message=Process%20one%20stopped&filter=o" {
+		t.Errorf("%+v", r)
+	}
+	if asked := f.log(); !slices.Equal(asked, []string{"StopProcess one one true"}) {
+		t.Errorf("asked %q", asked)
+	}
+	if r := press(form, agent+"Origin: http://evil.example\r\n"); r.status != 403 {
+		t.Errorf("from another site: %+v", r)
+	}
+	if r := s.get("GET", "/?"+form.Encode(), agent); r.status != 200 {
+		t.Errorf("as a link: %+v", r)
+	}
+	for name, value := range map[string]string{"action": "start", "processname": "g:m", "groupname": "g", "token": strings.Repeat("0", 64)} {
+		other := maps.Clone(form)
+		other.Set(name, value)
+		if r := press(other, agent); r.status != 200 {
+			t.Errorf("%s=%s with the token of another action: %+v", name, value, r)
+		}
+	}
+	if asked := f.log(); len(asked) > 0 {
+		t.Errorf("asked %q", asked)
+	}
+	c := newConsents()
+	hour := time.Now().Unix() / 3600
+	if a := (action{"stop", "one", ""}); !c.valid(a, c.token(a)) || !c.valid(a, c.at(a, hour-1)) || c.valid(a, c.at(a, hour-3)) || c.valid(a, c.at(a, hour+2)) {
+		t.Error("a token must be good for two hours")
+	}
+}
+
+// TestAttackFormsCallMethods has what a page can make a browser post to /RPC2
+// without asking us whether it may.
+func TestAttackFormsCallMethods(t *testing.T) {
+	f := newFake()
+	s := newSite(t, f, Options{})
+	body := callBody("supervisor.stopProcess", "one")
 	for _, test := range []struct {
 		header string
 		want   int
 	}{
-		{"", 301},
-		{"Sec-Fetch-Site: same-origin\r\nReferer: http://some.host:1234/\r\n", 301},
-		{"Sec-Fetch-Site: none\r\n", 301},
-		{"Origin: http://some.host:1234\r\n", 301},
-		{"Origin: https://proxy.example\r\nX-Forwarded-Host: proxy.example\r\n", 301},
-		{"Sec-Fetch-Site: cross-site\r\n", 403},
-		{"Sec-Fetch-Site: same-site\r\n", 403},
-		{"Origin: http://evil.example\r\n", 403},
-		{"Origin: http://some.host:4321\r\n", 403},
-		{"Origin: null\r\n", 403},
-		{"Referer: http://evil.example/x\r\n", 403},
-		{"Origin: http://some.host:1234\r\nReferer: http://evil.example/x\r\n", 403},
+		{"", 200},
+		{"Content-Type: text/plain\r\n", 200},
+		{"User-Agent: xmlrpclib.py/1.0\r\nContent-Type: text/xml\r\n", 200},
+		{"User-Agent: Mozilla/5.0\r\nContent-Type: text/xml; charset=utf-8\r\n", 200},
+		{"User-Agent: Mozilla/5.0\r\nContent-Type: text/plain\r\nSec-Fetch-Site: same-origin\r\n", 200},
+		{"User-Agent: Mozilla/5.0\r\nContent-Type: text/xml\r\nOrigin: null\r\n", 403},
+		{"User-Agent: Mozilla/5.0\r\nContent-Type: text/plain\r\n", 403},
+		{"User-Agent: Mozilla/5.0\r\nContent-Type: Text/Plain;charset=UTF-8\r\n", 403},
+		{"User-Agent: Mozilla/5.0\r\nContent-Type: multipart/form-data; boundary=x\r\n", 403},
+		{"user-agent:Mozilla/5.0\r\n", 403},
 	} {
-		for _, method := range []string{"GET", "POST"} {
-			r := s.get(method, "/index.html?processname=one&action=stop", test.header+"Content-Length: 0\r\n")
-			asked := f.log()
-			if r.status != test.want || (len(asked) > 0) != (test.want == 301) {
-				t.Errorf("%s %q: %d, asked %q", method, test.header, r.status, asked)
-			}
+		r := s.raw(fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n%s", test.header, len(body), body))
+		if asked := f.log(); r.status != test.want || (len(asked) > 0) != (test.want == 200) {
+			t.Errorf("%q: %d, want %d, asked %q", test.header, r.status, test.want, asked)
 		}
 	}
 }

@@ -17,35 +17,75 @@ import (
 // errNoAction is returned for an action that does not exist.
 var errNoAction = errors.New("no such action")
 
-// serveAction does what a button or a link of the page asks for, and sends the
-// browser back to the page with a message.
-func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values url.Values, action string) {
-	if !sameOrigin(r) {
+// action is what a button or a link of the page asks for.
+type action struct{ name, process, group string }
+
+func actionOf(values url.Values) action {
+	return action{values.Get("action"), values.Get("processname"), values.Get("groupname")}
+}
+
+// changes tells whether the action does more than show the page.
+func (a action) changes() bool { return a.name != "refresh" }
+
+// String says what is done, as the label of a button.
+func (a action) String() string {
+	verbs := map[string]string{"start": "Start", "stop": "Stop", "restart": "Restart", "clearlog": "Clear the log of",
+		"stopall": "Stop all programs", "restartall": "Restart all programs"}
+	verb, known := verbs[a.name]
+	switch {
+	case !known:
+		verb = a.name
+	case a.group != "":
+		return verb + " group " + a.group
+	case a.name == "stopall" || a.name == "restartall":
+		return verb
+	}
+	return verb + " " + a.process
+}
+
+// confirmPage asks whether an action is wanted.
+type confirmPage struct {
+	What, Action, Process, Group, Filter, Token string
+}
+
+// serveAction does an action, and sends the browser back to the page with a
+// message. What another site could have made a browser ask for is asked back
+// first.
+func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values url.Values) {
+	a := actionOf(values)
+	switch originOf(r) {
+	case foreignOrigin:
 		fail(w, http.StatusForbidden)
 		return
+	case unprovenOrigin:
+		confirmed := r.Method == http.MethodPost && ep.srv.consents.valid(a, values.Get("token"))
+		if a.changes() && !confirmed {
+			render(w, "confirm.html", &confirmPage{a.String(), a.name, a.process, a.group, values.Get("filter"), ep.srv.consents.token(a)})
+			return
+		}
 	}
 	var message string
 	var err error
 	// The action goes on when the browser does not wait for its end.
 	ctx := access.With(ep.srv.ctx, access.From(r.Context()))
-	switch name, group := values.Get("processname"), values.Get("groupname"); {
-	case action == "refresh":
+	switch {
+	case !a.changes():
 		message = "Page refreshed at " + ctime()
-	case group != "":
-		message, err = ep.groupAction(ctx, group, action)
-	case action == "stopall":
+	case a.group != "":
+		message, err = ep.groupAction(ctx, a.group, a.name)
+	case a.name == "stopall":
 		if _, err = ep.srv.backend.StopAll(ctx, true); err == nil {
 			message = "All stopped at " + ctime()
 		}
-	case action == "restartall":
+	case a.name == "restartall":
 		if _, err = ep.srv.backend.StopAll(ctx, true); err == nil {
 			_, err = ep.srv.backend.StartAll(ctx, true)
 		}
 		if err == nil {
 			message = "All restarted at " + ctime()
 		}
-	case name != "":
-		message, err = ep.processAction(ctx, name, action)
+	case a.process != "":
+		message, err = ep.processAction(ctx, a.process, a.name)
 	default:
 		err = errNoAction
 	}
