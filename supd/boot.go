@@ -188,6 +188,9 @@ func (s *start) openState() error {
 		return nil
 	}
 	s.state = dir
+	if !dir.Abandoned() {
+		return nil // there is nothing, or what an orderly end has left
+	}
 	if s.saved, err = dir.Load(); err != nil {
 		s.log.Print(activity.Warn, err.Error()+"; looking for programs by their marks")
 	}

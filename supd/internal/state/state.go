@@ -199,7 +199,7 @@ func Open(path string) (*Dir, error) {
 	if err := private(path); err != nil {
 		return nil, err
 	}
-	fd, err := unix.Open(filepath.Join(path, "lock"), unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, isNew, err := openLock(filepath.Join(path, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the lock of the state directory %s: %w", path, err)
 	}
@@ -212,13 +212,23 @@ func Open(path string) (*Dir, error) {
 		}
 		return nil, fmt.Errorf("cannot lock the state directory %s: %w", path, err)
 	}
-	info, err := lock.Stat()
-	d := &Dir{path: path, lock: lock, abandoned: lockOwner(lock) > 0 || err == nil && info.Size() == 0}
+	d := &Dir{path: path, lock: lock, abandoned: lockOwner(lock) > 0 || isNew && len(Loggers(path)) > 0}
 	if d.abandoned {
 		d.readRecords()
 	}
 	d.sign()
 	return d, nil
+}
+
+// openLock opens the lock of a state directory, and reports whether there was
+// none.
+func openLock(path string) (fd int, isNew bool, err error) {
+	const how = unix.O_RDWR | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	if fd, err = unix.Open(path, how|unix.O_CREAT|unix.O_EXCL, 0o600); err == nil {
+		return fd, true, nil
+	}
+	fd, err = unix.Open(path, how|unix.O_CREAT, 0o600)
+	return fd, false, err
 }
 
 // lockPatience is how long a lock is waited for. A daemon that was killed while
@@ -236,9 +246,10 @@ func flock(fd int) error {
 	}
 }
 
-// Abandoned tells whether the daemon that had the directory before did not come
-// to an orderly end. Of one that is new nobody knows: there may have been another
-// one at its place, that was removed.
+// Abandoned reports whether the daemon that had the directory before did not
+// come to an orderly end. Only then anything is taken over. A directory that is
+// new counts as abandoned if a log process serves it: then there was another one
+// at its place, which was removed while a daemon used it.
 func (d *Dir) Abandoned() bool { return d.abandoned }
 
 // Inherit takes over a directory that an earlier image of this process has
