@@ -40,7 +40,7 @@ func launch(args []string, stderr io.Writer) int {
 		return 1
 	}
 	pid, err := spawner.Start(&spawn.Command{
-		Name: "supd", Path: self, Argv: args, Umask: -1, UID: -1, Session: true,
+		Name: "supd", Path: self, Argv: args, Umask: -1, UID: -1,
 		Env:   spawn.Environ(os.Environ(), [2]string{readyVar, "3"}),
 		Files: []int{0, 1, 2, int(w.Fd())},
 	})

@@ -124,7 +124,7 @@ func (l *logger) start(s *sink) error {
 	case err != nil:
 		return unix.ENOENT
 	}
-	pid, err := spawn.Helper(&spawn.Command{Name: argv[0], Path: path, Argv: argv, Env: spawn.Inherited(os.Environ()), Files: []int{l.r, 1, 2}, Session: true})
+	pid, err := spawn.Helper(&spawn.Command{Name: argv[0], Path: path, Argv: argv, Env: spawn.Inherited(os.Environ()), Files: []int{l.r, 1, 2}})
 	if err != nil {
 		return err
 	}

@@ -35,12 +35,9 @@ type Command struct {
 	Groups   []int
 	// Files become descriptors 0, 1, 2, ….
 	Files []int
-	// Session makes the child lead a session of its own, not only a process
-	// group.
-	Session bool
 	// Cgroup is the directory of the control group that the child begins in,
 	// nil for the caller's. Where that cannot be, it begins in the caller's.
-	Cgroup *os.File
+	Cgroup *os.File `json:"-"`
 }
 
 // Error is a failure to make a process that is found out before there is one.
@@ -70,7 +67,8 @@ func NewSpawner() (*Spawner, error) {
 	return s, nil
 }
 
-// Start makes the process. What goes wrong in the child after it was made
+// Start makes the process, which leads a session of its own, and so a process
+// group: it has no controlling terminal, in which it could type. What goes wrong in the child after it was made
 // (directory, user, exec) is told on its standard error, and ends it with
 // status 127, so that it is seen as a process that ran.
 func (s *Spawner) Start(c *Command) (pid int, err error) {
@@ -90,15 +88,15 @@ func (s *Spawner) Start(c *Command) (pid int, err error) {
 	return s.standIn(c)
 }
 
-// Helper makes a process that has the umask and the user of the caller, whose
-// Umask, UID, GID and Groups are not looked at. Any goroutine may call it. The
-// error is that of the system.
+// Helper makes a process, as Start does, that has the umask and the user of the
+// caller; Umask, UID, GID and Groups are not looked at. Any goroutine may call it.
+// The error is that of the system.
 func Helper(c *Command) (pid int, err error) {
 	return forkExec(c, attributes(c, false))
 }
 
 func attributes(c *Command, full bool) *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Setpgid: !c.Session, Setsid: c.Session}
+	a := &syscall.SysProcAttr{Setsid: true}
 	if full && c.UID >= 0 && !alreadyUser(c) {
 		a.Credential = credential(c)
 	}

@@ -3,7 +3,11 @@ package spawn
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"math"
 	"os"
+	"slices"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,24 +26,60 @@ const standInName = "supd: exec"
 // the command. It goes through the steps one by one and says on its standard
 // error which of them fails. So a failure after the fork is a process with a
 // pid and an exit status, as clients know it, and its reason is in its log.
+//
+// What to do it reads from a memory file, not from its command line: everybody
+// may read that, and the environment of a program has secrets.
 func (s *Spawner) standIn(c *Command) (int, error) {
-	job, err := json.Marshal(c)
-	if err != nil {
-		return 0, err
-	}
-	in := *c
-	in.Path = "/proc/self/exe"
-	in.Argv = []string{standInName, string(job)}
-	in.Dir = ""
-	pid, err := forkExec(&in, attributes(&in, false))
-	if err != nil {
+	fail := func(err error) (int, error) {
 		text, ok := resourceError(c.Name, err)
 		if !ok {
 			text = "unknown error during fork for " + Quote(c.Name) + ": " + Errno(err)
 		}
 		return 0, &Error{text, err}
 	}
+	job, err := writeJob(c)
+	if err != nil {
+		return fail(err)
+	}
+	defer job.Close()
+	in := *c
+	in.Path = "/proc/self/exe"
+	in.Argv = []string{standInName, strconv.Itoa(len(c.Files))}
+	in.Files = append(slices.Clone(c.Files), int(job.Fd()))
+	in.Dir = ""
+	pid, err := forkExec(&in, attributes(&in, false))
+	if err != nil {
+		return fail(err)
+	}
 	return pid, nil
+}
+
+// writeJob puts a command into a memory file.
+func writeJob(c *Command) (*os.File, error) {
+	fd, err := unix.MemfdCreate("job", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "job")
+	if err := json.NewEncoder(f).Encode(c); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// readJob reads the command from the memory file that is the descriptor fd, and
+// closes it: the command itself must not inherit it.
+func readJob(fd string) (*Command, error) {
+	n, err := strconv.Atoi(fd)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(n), "job")
+	defer f.Close()
+	c := new(Command)
+	// The offset in the file is where the writer has left it.
+	return c, json.NewDecoder(io.NewSectionReader(f, 0, math.MaxInt64)).Decode(c)
 }
 
 // Init must be called first thing in main by every program that uses a
@@ -48,10 +88,9 @@ func Init() {
 	if len(os.Args) != 2 || os.Args[0] != standInName {
 		return
 	}
-	var c Command
-	err := json.Unmarshal([]byte(os.Args[1]), &c)
+	c, err := readJob(os.Args[1])
 	if err == nil {
-		err = become(&c)
+		err = become(c)
 	}
 	fmt.Fprintf(os.Stderr, "supervisor: %v\nsupervisor: child process was not spawned\n", err)
 	os.Exit(127)

@@ -81,6 +81,8 @@ type Options struct {
 	// Output is what the daemon gets as standard output and error, instead of
 	// the file "output" in its directory.
 	Output *os.File
+	// Terminal becomes the daemon's controlling terminal and standard input.
+	Terminal *os.File
 	// Doomed is for a daemon that is expected to end before it answers, or
 	// soon after: Start does not wait for its answer.
 	Doomed bool
@@ -148,6 +150,10 @@ func (d *Daemon) launch(env []string) {
 	cmd.Stdout, cmd.Stderr = d.output, d.output
 	if d.o.Output != nil {
 		cmd.Stdout, cmd.Stderr = d.o.Output, d.o.Output
+	}
+	if d.o.Terminal != nil {
+		cmd.Stdin = d.o.Terminal
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	}
 	if err := cmd.Start(); err != nil {
 		d.t.Fatal(err)
