@@ -22,7 +22,7 @@ import (
 // The standard library, golang.org/x/sys and golang.org/x/term are free.
 const drawing = `
 	# What words and bytes mean. No knowledge of sections, processes or files.
-	NONE < access, cli, event, expand, rpc, spawn, value;
+	NONE < access, cli, event, expand, rpc, safepath, spawn, value;
 
 	# The configuration, from text to a plan that is never edited.
 	expand, value < config;

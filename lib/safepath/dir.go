@@ -1,0 +1,251 @@
+package safepath
+
+import (
+	"crypto/rand"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names given to the methods of a Dir are single components; the last one is
+// never followed.
+
+// single refuses what is no single component.
+func single(name string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return unix.EINVAL
+	}
+	return nil
+}
+
+// do runs one operation on name as whoever is to act.
+func (d *Dir) do(name string, f func() error) error {
+	if err := single(name); err != nil {
+		return err
+	}
+	return d.explain("", name, d.run(f))
+}
+
+// Lstat looks at what has a name.
+func (d *Dir) Lstat(name string) (st unix.Stat_t, err error) {
+	err = d.do(name, func() error { return fstatat(d.fd, name, &st) })
+	return st, err
+}
+
+// Now looks at the directory itself as it is at present.
+func (d *Dir) Now() (st unix.Stat_t, err error) {
+	err = unix.Fstat(d.fd, &st)
+	return st, err
+}
+
+// Readlink gives the text of a symbolic link.
+func (d *Dir) Readlink(name string) (text string, err error) {
+	err = d.do(name, func() error {
+		text, err = readlinkat(d.fd, name)
+		return err
+	})
+	return text, err
+}
+
+// Rename gives what has the name from the name to; what had that name is
+// replaced.
+func (d *Dir) Rename(from, to string) error { return d.rename(from, to, 0) }
+
+// RenameNew is Rename, but fails with EEXIST where something has the name. File
+// systems that cannot do that give EINVAL.
+func (d *Dir) RenameNew(from, to string) error { return d.rename(from, to, unix.RENAME_NOREPLACE) }
+
+// Exchange gives two things each other's name. File systems that cannot do that
+// give EINVAL.
+func (d *Dir) Exchange(a, b string) error { return d.rename(a, b, unix.RENAME_EXCHANGE) }
+
+func (d *Dir) rename(from, to string, flags uint) error {
+	if err := single(to); err != nil {
+		return err
+	}
+	return d.do(from, func() error { return unix.Renameat2(d.fd, from, d.fd, to, flags) })
+}
+
+// Link makes another name for a file.
+func (d *Dir) Link(from, to string) error {
+	if err := single(to); err != nil {
+		return err
+	}
+	return d.do(from, func() error { return unix.Linkat(d.fd, from, d.fd, to, 0) })
+}
+
+// Remove removes a name that is no directory's.
+func (d *Dir) Remove(name string) error {
+	return d.do(name, func() error { return unix.Unlinkat(d.fd, name, 0) })
+}
+
+// RemoveDir removes an empty directory.
+func (d *Dir) RemoveDir(name string) error {
+	return d.do(name, func() error { return unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR) })
+}
+
+// Mkdir makes a directory, which belongs to whoever acts.
+func (d *Dir) Mkdir(name string, mode uint32) error {
+	return d.do(name, func() error { return unix.Mkdirat(d.fd, name, mode) })
+}
+
+// Enter gives the directory name. A link of that name is not followed.
+func (d *Dir) Enter(name string) (*Dir, error) {
+	if err := single(name); err != nil {
+		return nil, err
+	}
+	w := walk{path: join(d.path, name)}
+	fd := -1
+	err := d.do(name, func() (err error) {
+		fd, err = openat(d.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sub := &Dir{fd: fd, path: w.path, as: d.as, because: d.because, bound: d.bound}
+	err = unix.Fstat(fd, &sub.st)
+	if err == nil {
+		sub.shared = shared(fd, &sub.st)
+		err = w.whoActs(sub)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return sub, nil
+}
+
+// MakeDir is Enter, but makes the directory if there is none.
+func (d *Dir) MakeDir(name string, mode uint32) (*Dir, error) {
+	if err := d.Mkdir(name, mode); err != nil && err != unix.EEXIST {
+		// What is there may do on a file system that cannot be written.
+		if sub, eerr := d.Enter(name); eerr == nil {
+			return sub, nil
+		}
+		return nil, err
+	}
+	return d.Enter(name)
+}
+
+// Names lists the directory, sorted.
+func (d *Dir) Names() ([]string, error) {
+	fd := -1
+	err := d.run(func() (err error) {
+		fd, err = openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		return err
+	})
+	if err != nil {
+		return nil, d.explain(d.path, ".", err)
+	}
+	f := os.NewFile(uintptr(fd), d.path)
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
+}
+
+// Give gives the directory itself to an owner and a group (-1: as it is), and
+// then the mode. It is for a directory that was just made: see [Dir.MakeDir].
+func (d *Dir) Give(uid, gid int, mode uint32) error {
+	return d.run(func() error {
+		fd, err := openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		// The owner first: a change of it may cost bits of the mode.
+		if uid >= 0 || gid >= 0 {
+			if err := unix.Fchown(fd, uid, gid); err != nil {
+				return err
+			}
+		}
+		return unix.Fchmod(fd, mode&0o7777)
+	})
+}
+
+// Bind binds a unix socket to a name, which must be free. The file has the mode
+// of the socket, which is to be set by fchmod(2) before, less the umask, and
+// belongs to whoever acts.
+func (d *Dir) Bind(socket int, name string) error {
+	return d.do(name, func() error {
+		return unix.Bind(socket, &unix.SockaddrUnix{Name: procPath(d.fd) + "/" + name})
+	})
+}
+
+// Connect connects a unix socket to the one of a name.
+func (d *Dir) Connect(socket int, name string) error {
+	return d.do(name, func() error {
+		_, err := retry(func() (struct{}, error) {
+			return struct{}{}, unix.Connect(socket, &unix.SockaddrUnix{Name: procPath(d.fd) + "/" + name})
+		})
+		return err
+	})
+}
+
+// Own gives a socket's file an owner, a group (-1: as it is) and a mode. It must
+// be a socket that belongs to whoever acts and has one name: one that was just
+// made. It is found by whoever acts, and then changed by the process itself.
+func (d *Dir) Own(name string, uid, gid int, mode uint32) error {
+	fd := -1
+	err := d.do(name, func() (err error) {
+		fd, err = openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if kind(&st) != unix.S_IFSOCK || int(st.Uid) != d.actor() || st.Nlink != 1 {
+		return unix.EPERM
+	}
+	if uid >= 0 || gid >= 0 {
+		if err := unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH); err != nil {
+			return err
+		}
+	}
+	// The mode of what a descriptor of O_PATH stands for can be changed through
+	// procfs, whose link leads to the very inode.
+	return unix.Chmod(procPath(fd), mode&0o7777)
+}
+
+// Temp gives a name that begins with prefix and cannot be guessed.
+func Temp(prefix string) string { return prefix + "." + strings.ToLower(rand.Text()[:12]) }
+
+// Replace gives a file a new content as a whole: readers see the old or the new
+// one. What has the name and is neither a regular file nor a link is left alone,
+// with EEXIST.
+func (d *Dir) Replace(name string, content []byte, mode uint32) error {
+	switch st, err := d.Lstat(name); {
+	case err == unix.ENOENT:
+	case err != nil:
+		return err
+	case kind(&st) != unix.S_IFREG && kind(&st) != unix.S_IFLNK:
+		return &Error{
+			Path: join(d.path, name), At: join(d.path, name), UID: int(st.Uid), Err: unix.EEXIST,
+			why: "of " + userName(int(st.Uid)) + " is no regular file and is not replaced; hint: remove it, or name another path",
+		}
+	}
+	temp := Temp(name)
+	f, err := d.OpenFile(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = d.Rename(temp, name)
+	}
+	if err != nil {
+		_ = d.Remove(temp)
+	}
+	return err
+}

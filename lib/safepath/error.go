@@ -1,0 +1,53 @@
+package safepath
+
+import (
+	"fmt"
+	"os/user"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Error is a refusal, or a permission that a user lacks as whom something was
+// done. Its text is a sentence with the path, the component of it, whose that
+// is, and what to do.
+type Error struct {
+	Path string // that was asked for
+	At   string // the component
+	UID  int    // whose it is
+	Err  unix.Errno
+	why  string
+}
+
+// Reason is the text without the path that was asked for.
+func (e *Error) Reason() string { return e.At + " " + e.why }
+
+func (e *Error) Error() string { return fmt.Sprintf("cannot use %q: %s", e.Path, e.Reason()) }
+
+// Unwrap gives the number that the kernel would have given.
+func (e *Error) Unwrap() error { return e.Err }
+
+// explain makes an error of the kernel one that says as whom it was tried, where
+// that matters. path may be "" for name in d.
+func (d *Dir) explain(path, name string, err error) error {
+	if d.as == ownAccount || err != unix.EACCES && err != unix.EPERM {
+		return err
+	}
+	at := join(d.path, name)
+	if path == "" {
+		path = at
+	}
+	return &Error{
+		Path: path, At: at, UID: d.as, Err: err.(unix.Errno),
+		why: "is not permitted to " + userName(d.as) + ", to whom " + d.because + " belongs and as whom everything below it is done; hint: see that this user may use it, or let " +
+			d.because + " belong to root",
+	}
+}
+
+// userName names a user for a message.
+func userName(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return "user " + u.Username
+	}
+	return "user " + strconv.Itoa(uid)
+}

@@ -1,0 +1,261 @@
+package safepath
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Open opens a file in the directory, as open(2) with these flags does. It never
+// waits (O_NONBLOCK stays set), never follows a link, and never makes a terminal
+// ours. What is opened to be written must not be a directory; a file that might
+// be somebody else's is refused, see the package's comment, and with O_TRUNC
+// emptied only after that.
+func (d *Dir) Open(name string, flags int, mode uint32) (fd int, err error) {
+	fd = -1
+	err = d.do(name, func() error {
+		fd, err = d.open("", name, flags, mode, false)
+		return err
+	})
+	return fd, err
+}
+
+// OpenFile is Open with the result of package os.
+func (d *Dir) OpenFile(name string, flags int, mode uint32) (*os.File, error) {
+	fd, err := d.Open(name, flags, mode)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), join(d.path, name)), nil
+}
+
+// open is Open for whoever acts already.
+func (d *Dir) open(path, name string, flags int, mode uint32, magic bool) (int, error) {
+	const never = unix.O_NONBLOCK | unix.O_NOCTTY
+	how := flags&^(unix.O_CREAT|unix.O_EXCL|unix.O_TRUNC) | never | unix.O_NOFOLLOW
+	if magic {
+		how &^= unix.O_NOFOLLOW
+	}
+	for range maxLinks {
+		if flags&unix.O_EXCL == 0 {
+			fd, err := openat(d.fd, name, how, 0)
+			if err == nil {
+				return d.admit(path, name, fd, flags, magic)
+			}
+			if err != unix.ENOENT || flags&unix.O_CREAT == 0 {
+				return -1, err
+			}
+		}
+		// Made here or not opened: then its owner and mode need no look.
+		fd, err := openat(d.fd, name, how|unix.O_CREAT|unix.O_EXCL, mode)
+		if err != unix.EEXIST || flags&unix.O_EXCL != 0 {
+			return fd, err
+		}
+		var st unix.Stat_t
+		if fstatat(d.fd, name, &st) == nil && kind(&st) == unix.S_IFLNK {
+			return -1, unix.ELOOP
+		}
+	}
+	return -1, unix.EEXIST
+}
+
+// admit gives fd back if it may be used, and closes it otherwise.
+func (d *Dir) admit(path, name string, fd, flags int, magic bool) (int, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	if err == nil && !magic {
+		err = d.trust(path, name, &st)
+	}
+	if err == nil && flags&unix.O_TRUNC != 0 && kind(&st) == unix.S_IFREG {
+		err = unix.Ftruncate(fd, 0)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// trust is nil unless somebody who could not do so alone would have a file used
+// by having put it under a name here.
+func (d *Dir) trust(path, name string, st *unix.Stat_t) error {
+	if path == "" {
+		path = join(d.path, name)
+	}
+	owner, me := int(st.Uid), d.actor()
+	refuse := func(errno unix.Errno, why string) error {
+		return &Error{Path: path, At: join(d.path, name), UID: owner, Err: errno, why: why}
+	}
+	k := kind(st)
+	foreign := d.shared || int(d.st.Uid) != me && d.st.Uid != 0
+	switch {
+	case d.bound && owner != d.as:
+		return refuse(unix.EACCES, "of "+userName(owner)+" lies in "+d.because+" of "+userName(d.as)+", as whom the process may not act; hint: give it to that user")
+	case d.shared && d.Sticky() && (k == unix.S_IFREG || k == unix.S_IFIFO) && owner != me && owner != int(d.st.Uid):
+		return refuse(unix.EACCES, "belongs to "+userName(owner)+", in a directory where everybody can make files; hint: remove it, or use a directory of its own")
+	case k == unix.S_IFREG && st.Nlink > 1 && foreign:
+		return refuse(unix.EMLINK, "has other names, in a directory where others than "+userName(me)+" could have linked it; hint: remove the name and make the file again")
+	}
+	return nil
+}
+
+// Open opens what a path leads to, with links at the end followed. See [Dir.Open].
+func Open(path string, flags int, mode uint32) (fd int, err error) {
+	fd = -1
+	for range maxLinks {
+		w := walk{follow: true}
+		err = w.to(path, func() error {
+			if w.name == "" {
+				if flags&(unix.O_ACCMODE|unix.O_CREAT) != 0 {
+					return unix.EISDIR
+				}
+				fd, err = openat(w.dir.fd, ".", flags&^unix.O_NOFOLLOW, 0)
+				return err
+			}
+			fd, err = w.dir.open(path, w.name, flags, mode, w.magic)
+			return w.dir.explain(path, w.name, err)
+		})
+		if err != unix.ELOOP {
+			break // else a link has just come into its place, or there are too many
+		}
+	}
+	return fd, err
+}
+
+// OpenFile is Open with the result, and the errors, of package os.
+func OpenFile(path string, flags int, mode uint32) (*os.File, error) {
+	fd, err := Open(path, flags, mode)
+	if err != nil {
+		return nil, pathError("open", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// Stat looks at what a path leads to.
+func Stat(path string) (st unix.Stat_t, err error) {
+	w := walk{follow: true}
+	err = w.to(path, func() error {
+		if w.name == "" {
+			return unix.Fstat(w.dir.fd, &st)
+		}
+		if w.magic {
+			return unix.Fstatat(w.dir.fd, w.name, &st, 0)
+		}
+		return w.dir.explain(path, w.name, fstatat(w.dir.fd, w.name, &st))
+	})
+	return st, pathError("stat", path, err)
+}
+
+// Lstat looks at what has the name, also if that is a link.
+func Lstat(path string) (st unix.Stat_t, err error) {
+	w := walk{}
+	err = w.to(path, func() error {
+		if w.name == "" {
+			return unix.Fstat(w.dir.fd, &st)
+		}
+		return w.dir.explain(path, w.name, fstatat(w.dir.fd, w.name, &st))
+	})
+	return st, pathError("lstat", path, err)
+}
+
+// ErrTooLong is returned by ReadFile.
+const ErrTooLong = unix.EFBIG
+
+// ReadFile reads a regular file of at most max bytes.
+func ReadFile(path string, max int64) ([]byte, error) {
+	f, err := OpenFile(path, unix.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return readAll(f, max)
+}
+
+// ReadFile reads a regular file of at most max bytes.
+func (d *Dir) ReadFile(name string, max int64) ([]byte, error) {
+	f, err := d.OpenFile(name, unix.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return readAll(f, max)
+}
+
+func readAll(f *os.File, max int64) ([]byte, error) {
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, pathError("read", f.Name(), unix.EINVAL)
+	}
+	content, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err == nil && int64(len(content)) > max {
+		err = pathError("read", f.Name(), ErrTooLong)
+	}
+	return content, err
+}
+
+// Remove removes the name that path ends with, which is no directory's.
+func Remove(path string) error {
+	w := walk{}
+	return pathError("remove", path, w.to(path, func() error {
+		if w.name == "" {
+			return unix.EISDIR
+		}
+		return w.dir.explain(path, w.name, unix.Unlinkat(w.dir.fd, w.name, 0))
+	}))
+}
+
+// Mkdir makes a directory, which belongs to whoever acts where it lies.
+func Mkdir(path string, mode uint32) error {
+	w := walk{}
+	return pathError("mkdir", path, w.to(filepath.Clean(path), func() error {
+		if w.name == "" {
+			return unix.EEXIST
+		}
+		return w.dir.explain(path, w.name, unix.Mkdirat(w.dir.fd, w.name, mode))
+	}))
+}
+
+// MkdirAll makes a directory and those above it that are missing.
+func MkdirAll(path string, mode uint32) error {
+	path = filepath.Clean(path)
+	d, err := OpenDir(path)
+	if err == nil {
+		return d.Close()
+	}
+	if err != unix.ENOENT {
+		return pathError("mkdir", path, err)
+	}
+	if above := filepath.Dir(path); above != path {
+		if err := MkdirAll(above, mode); err != nil {
+			return err
+		}
+	}
+	err = Mkdir(path, mode)
+	if os.IsExist(err) {
+		return nil
+	}
+	return err
+}
+
+// Replace gives the file that a path leads to a new content as a whole. A link is
+// followed where that may be done, and replaced where not. See [Dir.Replace].
+func Replace(path string, content []byte, mode uint32) error {
+	d, name, err := At(path)
+	if err == unix.ELOOP || isRefusal(err) {
+		d, name, err = In(path)
+	}
+	if err != nil {
+		return pathError("replace", path, err)
+	}
+	defer d.Close()
+	return pathError("replace", path, d.Replace(name, content, mode))
+}
+
+func isRefusal(err error) bool {
+	e, ok := err.(*Error)
+	return ok && e.Err == unix.ELOOP
+}
