@@ -32,7 +32,8 @@ const drawing = `
 	value < process;
 
 	# The log plane: what is said between supd and suplog, and the files.
-	NONE < logwire, logfile;
+	NONE < logwire, watch;
+	watch < logfile;
 
 	# Those who ask a daemon. Only tests import suptest and clienttest.
 	rpc < client < suptest;
@@ -59,7 +60,6 @@ const drawing = `
 // what is peculiar about a library is met in one place. Tests keep to it too, but
 // every tool may have scripts.
 var libraries = map[string]string{
-	"github.com/fsnotify/fsnotify":               "logfile",
 	"github.com/kolo/xmlrpc":                     "rpc",
 	"github.com/rogpeppe/go-internal/testscript": "suptest",
 	"gopkg.in/ini.v1":                            "config",

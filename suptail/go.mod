@@ -5,7 +5,6 @@ go 1.26.0
 require sup/lib v0.0.0
 
 require (
-	github.com/fsnotify/fsnotify v1.10.1 // indirect
 	github.com/kolo/xmlrpc v0.0.0-20220921171641-a4b6fa1dd06b // indirect
 	github.com/rogpeppe/go-internal v1.16.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect

@@ -8,11 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"sup/lib/watch"
 )
 
 const (
@@ -42,9 +41,6 @@ const (
 func Follow(ctx context.Context, path string, from int64, emit func([]byte) error, truncated func() error) error {
 	f := follower{path: filepath.Clean(path), emit: emit, truncated: truncated, buf: make([]byte, 32<<10)}
 	defer f.close()
-	if w, err := fsnotify.NewWatcher(); err == nil {
-		f.watcher = w
-	}
 	if err := f.begin(from); err != nil {
 		return err
 	}
@@ -72,27 +68,18 @@ type follower struct {
 	id     identity
 	offset int64
 
-	watcher     *fsnotify.Watcher // nil if the system has none left
-	watchesFile bool
-	watchesDir  bool
+	// watched are the open file, and its directory while the name is gone;
+	// nil if they are not watched or the system has no watches left.
+	watchedFile, watchedDir *watch.Watch
 }
 
 func (f *follower) close() {
 	if f.file != nil {
 		f.file.Close()
 	}
-	if f.watcher != nil {
-		closing.Lock()
-		defer closing.Unlock()
-		f.watcher.Close()
-	}
+	f.unwatch()
+	f.unwatchDir()
 }
-
-// closing is held while a watcher is being closed. The kernel takes its time
-// over that, tens of milliseconds, and whoever waits for it holds a thread, of
-// which a program never has fewer again: many readers that go at once must not
-// need one each.
-var closing sync.Mutex
 
 func (f *follower) begin(from int64) error {
 	if err := f.open(f.path); err != nil {
@@ -151,8 +138,7 @@ func (f *follower) advance(ctx context.Context) (more bool, err error) {
 		}
 	}
 	if !replaced {
-		f.watch()
-		return false, nil
+		return f.watch(), nil
 	}
 	f.unwatch()
 	err = f.openSuccessor()
@@ -250,46 +236,50 @@ func (f *follower) emitAll(ctx context.Context) error {
 
 // watch asks to be told of changes: of the open file, and of its directory
 // while the name is gone. Only then, since a directory also tells of every
-// write to every other log in it.
-func (f *follower) watch() {
-	if f.watcher == nil {
-		return
-	}
+// other log in it. It reports whether one of these is new: between the last look
+// and the watch something may have changed.
+func (f *follower) watch() (begun bool) {
 	_, err := os.Stat(f.path)
-	if missing := err != nil; missing != f.watchesDir {
-		dir := filepath.Dir(f.path)
-		if missing {
-			f.watchesDir = f.watcher.Add(dir) == nil
-		} else {
-			_ = f.watcher.Remove(dir)
-			f.watchesDir = false
+	if err == nil {
+		f.unwatchDir()
+	} else if f.watchedDir == nil || !f.watchedDir.Alive() {
+		f.unwatchDir()
+		if dir, err := os.Open(filepath.Dir(f.path)); err == nil {
+			f.watchedDir, _ = watch.Dir(dir)
+			dir.Close()
+			begun = f.watchedDir != nil
 		}
 	}
-	if !f.watchesFile && err == nil {
-		f.watchesFile = f.watcher.Add(f.path) == nil
+	if f.watchedFile == nil && f.file != nil {
+		f.watchedFile, _ = watch.File(f.file)
+		begun = begun || f.watchedFile != nil
 	}
+	return begun
 }
 
 func (f *follower) unwatch() {
-	if f.watcher != nil && f.watchesFile {
-		_ = f.watcher.Remove(f.path)
-		f.watchesFile = false
+	if f.watchedFile != nil {
+		f.watchedFile.Close()
+		f.watchedFile = nil
+	}
+}
+
+func (f *follower) unwatchDir() {
+	if f.watchedDir != nil {
+		f.watchedDir.Close()
+		f.watchedDir = nil
 	}
 }
 
 // wait waits for a sign that there is more.
 func (f *follower) wait(ctx context.Context) error {
-	var events chan fsnotify.Event
-	var watchErrors chan error
+	var file, dir <-chan struct{}
 	pause := followPoll
-	if f.watcher != nil && (f.watchesFile || f.watchesDir) {
-		events, watchErrors, pause = f.watcher.Events, f.watcher.Errors, followCheck
+	if f.watchedFile != nil {
+		file, pause = f.watchedFile.Changed, followCheck
 	}
-	// Between the last look and the watch the file may have changed.
-	if f.file != nil {
-		if fi, err := f.file.Stat(); err == nil && fi.Size() != f.offset {
-			pause = followGather
-		}
+	if f.watchedDir != nil {
+		dir, pause = f.watchedDir.Changed, followCheck
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -298,33 +288,24 @@ func (f *follower) wait(ctx context.Context) error {
 		return ctx.Err()
 	case <-timer.C:
 		return nil
-	case <-watchErrors:
-		// An overflow of the queue; looking is the cure.
-	case e := <-events:
-		if e.Name == f.path && e.Op&(fsnotify.Rename|fsnotify.Remove) != 0 {
-			f.watchesFile = false // fsnotify gives such a watch up
-		}
+	case <-file:
+	case <-dir:
 	}
-	return f.gather(ctx, events)
-}
-
-// gather takes the events of a short while, so that the next read has
-// something to read.
-func (f *follower) gather(ctx context.Context, events chan fsnotify.Event) error {
-	timer := time.NewTimer(followGather)
-	defer timer.Stop()
-	for {
+	// A little later there is more to read.
+	timer.Reset(followGather)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	}
+	// What was reported meanwhile will be seen.
+	for _, changed := range []<-chan struct{}{file, dir} {
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case e := <-events:
-			if e.Name == f.path && e.Op&(fsnotify.Rename|fsnotify.Remove) != 0 {
-				f.watchesFile = false
-			}
-		case <-timer.C:
-			return nil
+		case <-changed:
+		default:
 		}
 	}
+	return nil
 }
 
 // identityOfInfo gives the zero identity for what has none; that is never
