@@ -81,8 +81,13 @@ func survivors(family []process, dir string) []process {
 }
 
 // belongsTo tells whether dir shows in a process's working directory or in the
-// environment that a daemon there gave it.
+// environment that a daemon there gave it. What runs in another PID namespace is
+// the affair of who made that.
 func (p process) belongsTo(dir string) bool {
+	ours, _ := os.Readlink("/proc/self/ns/pid")
+	if theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p.pid)); err == nil && theirs != ours {
+		return false
+	}
 	if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.pid)); err == nil && (cwd == dir || strings.HasPrefix(cwd, dir+"/")) {
 		return true
 	}

@@ -162,6 +162,7 @@ type Daemon struct {
 	withdrawals []string
 	instance    string
 	bootID      string
+	pidNS       string
 	monotonic   time.Duration // the machine's clock when ours was 0
 	generation  int
 	kept        int // programs taken over
@@ -190,7 +191,7 @@ func New(opts Options) *Daemon {
 	}
 	d.setMood(MoodRunning)
 	d.monotonic = state.Monotonic() - d.now()
-	d.bootID = state.BootID()
+	d.bootID, d.pidNS = state.BootID(), state.PIDNamespace()
 	if opts.StateDir != nil {
 		d.instance = state.InstanceOf(opts.StateDir.Path())
 	} else {

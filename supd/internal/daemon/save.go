@@ -180,7 +180,7 @@ func runSaver(ctx context.Context, d *Daemon, done chan<- struct{}) {
 // changed afterwards.
 func (d *Daemon) snapshot() *state.Snapshot {
 	s := &state.Snapshot{Head: state.Head{
-		Version: state.Version, BootID: d.bootID, Instance: d.instance, Generation: d.generation,
+		Version: state.Version, BootID: d.bootID, PIDNS: d.pidNS, Instance: d.instance, Generation: d.generation,
 		Supd: os.Getpid(), Runs: int64(d.lastRun), Serial: d.events.hub.Serial(),
 		Suplog: d.logs.pid, SuplogTicks: d.logs.ticks,
 	}}

@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,9 +124,9 @@ type Living struct {
 	Ticks uint64
 }
 
-// FindLiving looks through all processes for those that an earlier daemon of
-// an instance has started. The result is, by the name of the process, the one
-// of the latest run.
+// FindLiving looks through all processes of our PID namespace for those that an
+// earlier daemon of an instance has started. The result is, by the name of the
+// process, the one of the latest run.
 //
 // The state directory must be locked. A child between fork and exec shows the
 // environment of the daemon, but holds the lock as well, so there is none left.
@@ -177,6 +178,9 @@ func (s *search) look(pid int) bool {
 	if !ok || st.zombie || err != nil {
 		return true
 	}
+	if c, err := s.credentials(pid); err != nil || !c.ours {
+		return true
+	}
 	// What it has started itself carries the mark as well. It leads a
 	// process group, and came before all others that do.
 	if st.group != pid {
@@ -189,7 +193,9 @@ func (s *search) look(pid int) bool {
 	return true
 }
 
-// Loggers are the log processes that serve a state directory.
+// Loggers are the log processes of our user and our PID namespace that serve a
+// state directory: that which lies there as we see it, and not one of that name in
+// a container, or in a temporary directory that only another service sees.
 func Loggers(dir string) (pids []int) {
 	var r reader
 	for _, pid := range processes() {
@@ -198,15 +204,29 @@ func Loggers(dir string) (pids []int) {
 			continue
 		}
 		args := strings.Split(string(text), "\x00")
-		if at := slices.Index(args, "--serve"); at > 0 && at+1 < len(args) && args[at+1] == dir {
+		at := slices.Index(args, "--serve")
+		if at < 0 || at+1 >= len(args) || args[at+1] != dir {
+			continue
+		}
+		if c, err := r.credentials(pid); err == nil && c.ours && c.real == os.Getuid() && c.effective == os.Geteuid() && sameParent(pid, dir) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
-// Kin are the processes that a run has left behind: those that carry its mark,
-// and those in the group that its leader led. Zombies do not count. The leader,
+// sameParent tells whether a process sees the same directory as we do where a
+// path lies.
+func sameParent(pid int, path string) bool {
+	var ours, theirs unix.Stat_t
+	parent := filepath.Dir(path)
+	return unix.Stat(parent, &ours) == nil && unix.Stat("/proc/"+strconv.Itoa(pid)+"/root"+parent, &theirs) == nil &&
+		ours.Dev == theirs.Dev && ours.Ino == theirs.Ino
+}
+
+// Kin are the processes of our PID namespace that a run has left behind: those
+// that carry its mark, and those in the group that its leader led. Zombies do not
+// count. The leader,
 // of which ticks tells when it was started, is gone: whoever has its pid
 // otherwise leads a group that is none of ours.
 func Kin(leader int, ticks uint64, mark string) []int {
@@ -225,7 +245,10 @@ func Kin(leader int, ticks uint64, mark string) []int {
 			continue
 		}
 		if pgid == leader || r.carries(pid, want) {
-			if st, err := r.status(pid); err == nil && !st.zombie {
+			if st, err := r.status(pid); err != nil || st.zombie {
+				continue
+			}
+			if c, err := r.credentials(pid); err == nil && c.ours {
 				kin = append(kin, pid)
 			}
 		}

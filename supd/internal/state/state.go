@@ -35,6 +35,9 @@ type Head struct {
 	Version int `json:"version"`
 	// BootID tells one life of the machine from the next.
 	BootID string `json:"boot_id"`
+	// PIDNS tells one life of the PID namespace from the next, see PIDNamespace.
+	// States of before have none.
+	PIDNS string `json:"pid_ns,omitempty"`
 	// Instance is the name of this line of daemons, the first part of the
 	// marks of its programs.
 	Instance string `json:"instance"`
