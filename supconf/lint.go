@@ -96,7 +96,7 @@ func writeLint(c *command, problems []*config.Problem, errors, warnings int) err
 func lintFile(file string, offline bool) []*config.Problem {
 	r := plan.Check(plan.Options{File: file, Offline: offline})
 	l := &linter{offline: offline, result: r, doc: r.Document, plan: r.Plan, problems: r.Problems}
-	if l.doc == nil || len(l.doc.Sections) == 0 {
+	if l.doc == nil || len(l.doc.Sections) == 0 || l.reported(config.CodeTooLarge) {
 		return l.problems
 	}
 	l.env = config.Environ(os.Environ())

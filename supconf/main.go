@@ -38,7 +38,7 @@ const (
 )
 
 // memoryLimit is the size, in bytes, from which garbage is collected.
-const memoryLimit = 256 << 20
+const memoryLimit = 128 << 20
 
 func main() {
 	// A run is over before there is much garbage.

@@ -7,11 +7,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"sup/lib/cli"
+	"sup/lib/suptest"
 )
 
 func TestMain(m *testing.M) {
 	tool := func() { os.Exit(run(cli.Standard(), os.Args)) }
-	testscript.Main(m, map[string]func(){
+	testscript.Main(suptest.Cleaning{M: m}, map[string]func(){
 		"supconf":               tool,
 		"echo_supervisord_conf": tool,
 	})

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"strings"
 
 	"sup/lib/expand"
 	"sup/lib/value"
@@ -17,6 +18,9 @@ type Decoder struct {
 	Offline bool
 	// Report is told of every problem.
 	Report func(*Problem)
+
+	// expanded counts the bytes of what was expanded.
+	expanded int
 }
 
 // Values reads the keys of one section. Names may be changed between reads.
@@ -82,12 +86,31 @@ func (v *Values) expand(k *Key, s string) (string, error) {
 	if v.Narrow != 0 {
 		v.Names.Known = v.Narrow
 	}
-	s, err := expand.Expand(s, v.Names.Lookup)
+	s, err := v.replace(s)
 	if err == nil && k.Again != 0 {
 		v.Names.Known = k.Again
-		s, err = expand.Expand(s, v.Names.Lookup)
+		s, err = v.replace(s)
 	}
 	return s, err
+}
+
+// replace replaces the expressions of a text, within what all texts of the
+// configuration may have.
+func (v *Values) replace(s string) (string, error) {
+	if !strings.Contains(s, "%") {
+		return s, nil
+	}
+	if err := v.spend(0); err != nil {
+		return "", err
+	}
+	out, err := expand.Expand(s, v.Names.Lookup)
+	switch {
+	case errors.Is(err, expand.ErrTooLong):
+		_ = v.spend(expand.MaxLength)
+	case err == nil:
+		err = v.spend(len(out))
+	}
+	return out, err
 }
 
 // Has tells whether a key is written.
@@ -95,7 +118,7 @@ func (v *Values) Has(name string) bool { return v.Section != nil && v.Section.Ge
 
 // Problem makes a problem with a key of the section.
 func (v *Values) Problem(code, name string, t Text, message, hint string) *Problem {
-	p := &Problem{Code: code, Key: name, Value: t.Text, Message: message, Hint: hint}
+	p := &Problem{Code: code, Key: name, Value: shortened(t.Text), Message: message, Hint: hint}
 	if v.Section != nil {
 		p.Section = v.Section.Name
 		p.at(v.Section.Pos)
@@ -342,7 +365,7 @@ func (v *Values) dirHint(text, dir string) string {
 // a section that takes any.
 func (v *Values) Free(e *Entry) string {
 	v.Names.Known = NameEnv
-	s, err := expand.Expand(e.Value, v.Names.Lookup)
+	s, err := v.replace(e.Value)
 	if err != nil {
 		v.Report(expansionProblem(v.Section, e, &v.Names, err))
 	}

@@ -45,6 +45,11 @@ type Document struct {
 	// withHere are the entries that hold the text %(here)s and were read
 	// since it was last replaced.
 	withHere []*Entry
+	// lines counts the lines that are kept, text the bytes of all files,
+	// checks how often [DEFAULT] was looked at for a section. over tells
+	// that a bound was passed and nothing more is read.
+	lines, text, checks int
+	over                bool
 }
 
 // Section is one section, merged from all places where it stands.

@@ -1,12 +1,44 @@
 package config
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
+
+// globSteps bounds what all patterns of a configuration may cost, in steps of
+// comparing characters; nameSteps is what reading a name costs. It is enough
+// for some 100,000 files that are looked at.
+const (
+	globSteps = 20_000_000
+	nameSteps = 200
+)
+
+// maxPattern is the most bytes of a pattern: no path is longer.
+const maxPattern = unix.PathMax
+
+var (
+	errPatternLong = errors.New("no path is as long as the pattern")
+	errGlobSteps   = errors.New("the patterns lead to more files than can be looked at")
+)
+
+// globber finds the files that patterns mean.
+type globber struct {
+	// left is what may still be spent.
+	left int
+}
+
+// spend takes steps and tells whether they were to be had.
+func (g *globber) spend(steps int) bool {
+	g.left -= steps
+	return g.left >= 0
+}
 
 // glob returns the paths that match a pattern, sorted. Patterns are those of
 // Python's glob module without recursion, which differ from
@@ -14,10 +46,17 @@ import (
 // ordinary "[", nothing is escaped, and wildcards do not match a leading dot.
 // A pattern without wildcards matches if the path exists, be it as a link
 // that leads nowhere.
-func glob(pattern string) []string {
-	paths := globPaths(pattern, false)
+func (g *globber) glob(pattern string) ([]string, error) {
+	if len(pattern) > maxPattern {
+		return nil, errPatternLong
+	}
+	g.spend(nameSteps)
+	paths := g.paths(pattern, false)
+	if g.left < 0 {
+		return nil, errGlobSteps
+	}
 	sort.Strings(paths)
-	return paths
+	return paths, nil
 }
 
 func hasMagic(s string) bool { return strings.ContainsAny(s, "*?[") }
@@ -53,7 +92,7 @@ func isDir(p string) bool {
 	return err == nil && st.IsDir()
 }
 
-func globPaths(pattern string, dirsOnly bool) []string {
+func (g *globber) paths(pattern string, dirsOnly bool) []string {
 	dir, base := splitPath(pattern)
 	if !hasMagic(pattern) {
 		if base != "" && exists(pattern) || base == "" && isDir(dir) {
@@ -63,17 +102,21 @@ func globPaths(pattern string, dirsOnly bool) []string {
 	}
 	dirs := []string{dir}
 	if dir != "" && dir != pattern && hasMagic(dir) {
-		dirs = globPaths(dir, true)
+		dirs = g.paths(dir, true)
 	}
+	parts := parsePattern(base)
 	var paths []string
 	for _, dir := range dirs {
+		if !g.spend(nameSteps) {
+			return nil
+		}
 		if !hasMagic(base) {
 			if base != "" && exists(joinPath(dir, base)) || base == "" && isDir(dir) {
 				paths = append(paths, filepathJoin(dir, base))
 			}
 			continue
 		}
-		for _, name := range matchesIn(dir, base, dirsOnly) {
+		for _, name := range g.matchesIn(dir, parts, strings.HasPrefix(base, "."), dirsOnly) {
 			paths = append(paths, filepathJoin(dir, name))
 		}
 	}
@@ -88,8 +131,9 @@ func filepathJoin(dir, name string) string {
 	return joinPath(dir, name)
 }
 
-// matchesIn returns the names in dir that match one component of a pattern.
-func matchesIn(dir, pattern string, dirsOnly bool) []string {
+// matchesIn returns the names in dir that match one component of a pattern;
+// dotted tells whether it begins with a dot.
+func (g *globber) matchesIn(dir string, parts []part, dotted, dirsOnly bool) []string {
 	if dir == "" {
 		dir = "."
 	}
@@ -98,66 +142,94 @@ func matchesIn(dir, pattern string, dirsOnly bool) []string {
 		return nil
 	}
 	defer f.Close()
-	all, err := f.Readdirnames(-1)
-	if err != nil {
-		return nil
-	}
 	var names []string
-	for _, name := range all {
-		if strings.HasPrefix(name, ".") && !strings.HasPrefix(pattern, ".") {
-			continue
+	for {
+		all, err := f.Readdirnames(1024)
+		for _, name := range all {
+			if !g.spend(nameSteps) {
+				return nil
+			}
+			if strings.HasPrefix(name, ".") && !dotted {
+				continue
+			}
+			if g.match(parts, []rune(name)) && (!dirsOnly || isDir(filepath.Join(dir, name))) {
+				names = append(names, name)
+			}
 		}
-		if matchName(pattern, name) && (!dirsOnly || isDir(filepath.Join(dir, name))) {
-			names = append(names, name)
+		if errors.Is(err, io.EOF) {
+			return names
+		}
+		if err != nil {
+			return nil
 		}
 	}
-	return names
 }
 
-// matchName reports whether name matches the whole pattern.
-func matchName(pattern, name string) bool {
-	// Where the last star stood, and what it has swallowed so far: going
-	// back to the last one is enough.
-	starPattern, starName := "", ""
-	star := false
-	for {
-		if strings.HasPrefix(pattern, "*") {
-			pattern = pattern[1:]
-			star, starPattern, starName = true, pattern, name
+// part is one character of a pattern: "*", "?", a class or an ordinary one.
+type part struct {
+	kind  byte // '*', '?', '[' or 0
+	char  rune
+	class string
+}
+
+// parsePattern cuts one component of a pattern into its characters.
+func parsePattern(pattern string) []part {
+	parts := make([]part, 0, len(pattern))
+	for pattern != "" {
+		switch c := pattern[0]; c {
+		case '*', '?':
+			parts, pattern = append(parts, part{kind: c}), pattern[1:]
 			continue
-		}
-		if pattern == "" && name == "" {
-			return true
-		}
-		if pattern != "" && name != "" {
-			r, size := utf8.DecodeRuneInString(name)
-			if rest, ok := matchRune(pattern, r); ok {
-				pattern, name = rest, name[size:]
+		case '[':
+			if class, rest, ok := cutClass(pattern); ok {
+				parts, pattern = append(parts, part{kind: '[', class: class}), rest
 				continue
 			}
 		}
-		if !star || starName == "" {
-			return false
-		}
-		_, size := utf8.DecodeRuneInString(starName)
-		starName = starName[size:]
-		pattern, name = starPattern, starName
+		r, size := utf8.DecodeRuneInString(pattern)
+		parts, pattern = append(parts, part{char: r}), pattern[size:]
 	}
+	return parts
 }
 
-// matchRune matches one character against the start of the pattern, which is
-// not a star, and returns the rest of the pattern.
-func matchRune(pattern string, r rune) (rest string, ok bool) {
-	switch pattern[0] {
-	case '?':
-		return pattern[1:], true
-	case '[':
-		if class, rest, ok := cutClass(pattern); ok {
-			return rest, matchClass(class, r)
+// match reports whether name matches the whole pattern.
+func (g *globber) match(parts []part, name []rune) bool {
+	// Where the last star stood, and what it has swallowed so far: going
+	// back to the last one is enough.
+	star, starPart, starName := false, 0, 0
+	i, j := 0, 0
+	for g.spend(1) {
+		if i < len(parts) && parts[i].kind == '*' {
+			i++
+			star, starPart, starName = true, i, j
+			continue
 		}
+		if i == len(parts) && j == len(name) {
+			return true
+		}
+		if i < len(parts) && j < len(name) && g.matchRune(&parts[i], name[j]) {
+			i, j = i+1, j+1
+			continue
+		}
+		if !star || starName == len(name) {
+			return false
+		}
+		starName++
+		i, j = starPart, starName
 	}
-	c, size := utf8.DecodeRuneInString(pattern)
-	return pattern[size:], c == r
+	return false
+}
+
+// matchRune matches one character against a part that is no star.
+func (g *globber) matchRune(p *part, r rune) bool {
+	switch p.kind {
+	case '?':
+		return true
+	case '[':
+		g.spend(len(p.class))
+		return matchClass(p.class, r)
+	}
+	return p.char == r
 }
 
 // cutClass returns what stands between the brackets at the start of pattern.

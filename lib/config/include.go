@@ -2,11 +2,14 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"sup/lib/expand"
 	"sup/lib/value"
@@ -52,32 +55,64 @@ func Read(how Reading) *Document {
 	d.Files = []string{d.File}
 	text, err := readMain(named)
 	if err != nil {
-		d.Problems = append(d.Problems, err)
+		d.problem(err)
 		return d
 	}
+	d.text = len(text)
 	d.ReadText(d.File, text)
 	if how.Includes {
 		d.include(how)
 	}
+	d.checkDefaults()
 	return d
 }
 
 // readMain reads the main file, which may be a pipe.
 func readMain(file string) (string, *Problem) {
-	if _, err := os.Stat(file); err != nil {
+	st, err := os.Stat(file)
+	if err != nil {
 		return "", (&Problem{
 			Code:    CodeNoSuchFile,
 			Message: "cannot find the configuration file: " + reason(err),
 		}).at(Pos{File: file})
 	}
-	b, err := os.ReadFile(file)
+	text := ""
+	if st.Mode().IsRegular() {
+		text, err = readQuietly(file)
+	} else {
+		text, err = readStream(file)
+	}
 	if err != nil {
 		return "", (&Problem{
 			Code:    CodeUnreadableFile,
 			Message: "cannot read the configuration file: " + reason(err),
 		}).at(Pos{File: file})
 	}
-	return string(b), nil
+	return text, nil
+}
+
+// readQuietly reads a file, and does not wait for what comes later.
+func readQuietly(file string) (string, error) {
+	fd, err := openQuietly(file)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	return readAll(fd, 0, maxText)
+}
+
+// readStream reads to the end of a pipe.
+func readStream(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxText+1))
+	if err == nil && len(b) > maxText {
+		err = errTooLong
+	}
+	return string(b), err
 }
 
 // reason is what a system call said, without the path.
@@ -103,7 +138,7 @@ func (d *Document) include(how Reading) {
 	d.fixHere(d.Here)
 	e := s.Get("files")
 	if e == nil {
-		d.Problems = append(d.Problems, (&Problem{
+		d.problem((&Problem{
 			Code:    CodeIncludeWithoutFiles,
 			Section: s.Name,
 			Message: "the section has no key files",
@@ -114,54 +149,64 @@ func (d *Document) include(how Reading) {
 	names := &Names{Env: how.Env, Here: d.Here, Host: how.Host, Known: NamesInclude}
 	files, err := expand.Expand(e.Value, names.Lookup)
 	if err != nil {
-		d.Problems = append(d.Problems, expansionProblem(s, e, names, err))
+		d.problem(expansionProblem(s, e, names, err))
 		return
 	}
-	for _, pattern := range value.Fields(files) {
+	g := &globber{left: globSteps}
+	for pattern := range strings.FieldsFuncSeq(files, value.IsSpace) {
 		pattern = joinPath(d.Here, pattern)
-		paths := glob(pattern)
+		paths, err := g.glob(pattern)
+		if err != nil {
+			d.problem(includeProblem(CodeTooLarge, s, e, pattern, err.Error()+": "+quoteShort(pattern), "name the directory more closely"))
+			return
+		}
 		if len(paths) == 0 {
-			p := &Problem{
-				Severity: SeverityWarning,
-				Code:     CodeIncludeMatchesNothing,
-				Section:  s.Name,
-				Key:      "files",
-				Value:    pattern,
-				Message:  "no file matches " + quoteShort(pattern),
-			}
-			p.Hint = "put a file there, or correct the pattern"
+			hint := "put a file there, or correct the pattern"
 			if strings.ContainsAny(pattern, `"'`) {
-				p.Hint = "quotation marks are part of the name here; remove them"
+				hint = "quotation marks are part of the name here; remove them"
 			}
-			d.Problems = append(d.Problems, p.at(e.Pos))
+			p := includeProblem(CodeIncludeMatchesNothing, s, e, pattern, "no file matches "+quoteShort(pattern), hint)
+			p.Severity = SeverityWarning
+			d.problem(p)
 		}
 		for _, path := range paths {
-			text, ok := readIncluded(path)
-			if !ok {
-				continue
+			d.includeFile(s, e, path)
+			if d.over {
+				return
 			}
-			d.Files = append(d.Files, path)
-			d.ReadText(path, text)
-			dir, _ := splitPath(path)
-			d.fixHere(value.CleanPath(dir))
 		}
 	}
 }
 
-// readIncluded reads a regular file; what cannot be opened is passed over.
-func readIncluded(path string) (string, bool) {
-	// A pipe or a device could keep us waiting for ever.
-	st, err := os.Stat(path)
-	if err != nil || !st.Mode().IsRegular() {
-		return "", false
+// includeFile reads one file that [include] names.
+func (d *Document) includeFile(s *Section, e *Entry, path string) {
+	if len(d.Files) >= maxFiles {
+		d.problem(includeProblem(CodeTooLarge, s, e, path, fmt.Sprintf("these are more than %d files", maxFiles), "name fewer files"))
+		return
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", false
+	text, ok, err := readRegular(path, maxText-d.text)
+	switch {
+	case errors.Is(err, errTooLong):
+		d.problem(includeProblem(CodeTooLarge, s, e, path,
+			fmt.Sprintf("cannot include %s: the configuration is larger than %s with it", quoteShort(path), bytesText(maxText)), "leave the file out"))
+		return
+	case err != nil:
+		d.problem(includeProblem(CodeUnreadableFile, s, e, path,
+			fmt.Sprintf("cannot include %s: %s", quoteShort(path), reason(err)), "leave it out of the pattern"))
+		return
+	case !ok:
+		return
 	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	return string(b), err == nil
+	d.text += len(text)
+	d.Files = append(d.Files, path)
+	d.ReadText(path, text)
+	dir, _ := splitPath(path)
+	d.fixHere(value.CleanPath(dir))
+}
+
+// includeProblem is a problem with the key files of [include].
+func includeProblem(code string, s *Section, e *Entry, path, message, hint string) *Problem {
+	return (&Problem{Code: code, Section: s.Name, Key: "files", Value: path, Message: message, Hint: hint}).at(e.Pos)
 }
 
 // fixHere replaces %(here)s in the values read since the last call.
@@ -175,8 +220,15 @@ func (d *Document) fixHere(here string) {
 		if !strings.Contains(def.Value, hereText) {
 			continue
 		}
+		if d.checks += len(d.Sections); d.checks > maxDefaults {
+			d.problem(tooLarge(def.Pos, "%s stands in too many values of [DEFAULT] for so many sections and files", hereText))
+			return
+		}
 		for _, s := range d.Sections {
 			if s.Own(def.Key) == nil {
+				if !d.spendLine(def.Pos) {
+					return
+				}
 				e := *def
 				e.Value = strings.ReplaceAll(def.Value, hereText, here)
 				e.FromDefault = true

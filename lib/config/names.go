@@ -107,10 +107,13 @@ func (n *Names) list(name string) []string {
 func expansionProblem(s *Section, e *Entry, names *Names, err error) *Problem {
 	p := &Problem{Section: s.Name, Message: err.Error(), Code: CodeBadExpansion}
 	if e != nil {
-		p.Key, p.Value = e.Key, e.Value
+		p.Key, p.Value = e.Key, shortened(e.Value)
 		p.at(e.Pos)
 	} else {
 		p.at(s.Pos)
+	}
+	if errors.Is(err, errExpanded) || errors.Is(err, expand.ErrTooLong) {
+		p.Code = CodeTooLarge
 	}
 	var unknown *expand.UnknownError
 	if errors.As(err, &unknown) {

@@ -6,7 +6,6 @@ import "strings"
 // if none resembles it. Letter case and the difference between "-" and "_"
 // count for nothing.
 func Nearest(word string, candidates []string) string {
-	fold := strings.NewReplacer("-", "", "_", "", " ", "")
 	w := fold.Replace(strings.ToLower(word))
 	best, bestDistance := "", 1+len(w)/3
 	if bestDistance > 4 {
@@ -19,6 +18,9 @@ func Nearest(word string, candidates []string) string {
 	}
 	return best
 }
+
+// fold leaves out what counts for nothing.
+var fold = strings.NewReplacer("-", "", "_", "", " ", "")
 
 // distance counts the letters to insert, remove, change or swap with their
 // neighbour to make b of a. It gives up, with limit, once that is reached.

@@ -40,6 +40,7 @@ const (
 	CodeBadLogCommand          = "bad-log-command"
 	CodeUnknownPlugin          = "unknown-plugin"
 	CodeFactoryMissing         = "factory-missing"
+	CodeTooLarge               = "too-large"
 
 	CodeBadOption          = "bad-option"
 	CodeBadOptionValue     = "bad-option-value"
@@ -117,6 +118,15 @@ func oneLine(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// shortened cuts a value to what a problem keeps of it: many may be kept.
+func shortened(s string) string {
+	const most = 4096
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // Error is place, subject and message in one line, without the hint.

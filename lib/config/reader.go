@@ -12,7 +12,7 @@ import (
 // that all are found. Whatever stands before the first section is left out.
 func (d *Document) ReadText(file, text string) {
 	if i := invalidUTF8(text); i >= 0 {
-		d.Problems = append(d.Problems, (&Problem{
+		d.problem((&Problem{
 			Code:    CodeNotUTF8,
 			Message: "the file is not UTF-8",
 			Hint:    "write the file in UTF-8, for example with iconv -t UTF-8",
@@ -21,7 +21,7 @@ func (d *Document) ReadText(file, text string) {
 	}
 	r := reader{doc: d, file: file, seen: make(map[*Section]bool)}
 	cr := strings.Contains(text, "\r")
-	for text != "" {
+	for text != "" && !d.over {
 		var line string
 		line, text = cutLine(text, cr)
 		r.line++
@@ -118,6 +118,9 @@ func (r *reader) readLine(line string) {
 		}
 		return
 	}
+	if !r.doc.spendLine(r.pos()) {
+		return
+	}
 	indent := utf8.RuneCountInString(line[:start])
 	if r.section != nil && r.open != nil && indent > r.indent {
 		r.lines = append(r.lines, text)
@@ -210,7 +213,7 @@ func header(text string) (name string, ok bool) {
 func (r *reader) begin(name string) {
 	s, isNew := r.doc.section(name, r.pos())
 	if !isNew && r.seen[s] {
-		r.doc.Notes = append(r.doc.Notes, Note{
+		r.doc.note(Note{
 			Kind: NoteRepeatedSection, Pos: r.pos(), Section: name, Earlier: s.Pos,
 		})
 	}
@@ -234,7 +237,7 @@ func (r *reader) textBefore(line string) {
 		p.Message = "the file begins with a byte-order mark"
 		p.Hint = "save the file as UTF-8 without a byte-order mark"
 	}
-	r.doc.Problems = append(r.doc.Problems, p.at(r.pos()))
+	r.doc.problem(p.at(r.pos()))
 }
 
 // keyLine reads a line that is no header and no continuation.
@@ -258,7 +261,7 @@ func (r *reader) keyLine(text string) {
 		default:
 			p.Hint = "begin it with \";\" if it is a comment"
 		}
-		r.doc.Problems = append(r.doc.Problems, p.at(r.pos()))
+		r.doc.problem(p.at(r.pos()))
 		return
 	}
 	r.close()
@@ -273,7 +276,7 @@ func (r *reader) keyLine(text string) {
 	*e = Entry{Key: key, Value: val, Pos: r.pos()}
 	if old := r.section.put(e); old != nil {
 		if old.Pos.File == r.file {
-			r.doc.Notes = append(r.doc.Notes, Note{
+			r.doc.note(Note{
 				Kind: NoteRepeatedKey, Pos: r.pos(), Section: r.section.Name, Key: key, Earlier: old.Pos,
 			})
 		}
@@ -298,7 +301,7 @@ func (r *reader) noteCut(key, kept, cut string) {
 	if !insideQuotes(kept) || !strings.ContainsAny(cut, `"'`) {
 		return
 	}
-	r.doc.Notes = append(r.doc.Notes, Note{
+	r.doc.note(Note{
 		Kind: NoteCut, Pos: r.pos(), Section: r.section.Name, Key: key, Text: cut,
 	})
 }
@@ -319,10 +322,14 @@ func insideQuotes(s string) bool {
 
 // quoteShort quotes s for a message, shortened.
 func quoteShort(s string) string {
-	const most = 120
-	runes := []rune(s)
-	if len(runes) > most {
-		return `"` + string(runes[:most]) + `…"`
+	n := 0
+	for i := range s {
+		if n++; n > mostQuoted {
+			return `"` + s[:i] + `…"`
+		}
 	}
 	return `"` + s + `"`
 }
+
+// mostQuoted is the most characters of a value in a message.
+const mostQuoted = 120

@@ -5,6 +5,7 @@
 package expand
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -50,6 +51,13 @@ func (e *FormatError) Error() string {
 // maxWidth bounds width and precision, so that a slip of the finger does not
 // take all memory.
 const maxWidth = 1 << 16
+
+// MaxLength is the most bytes of a value with expressions, for the same reason.
+// No word of a command and no variable can be as long.
+const MaxLength = 1 << 20
+
+// ErrTooLong is the error of a value that would be longer.
+var ErrTooLong = errors.New("the value is longer than 1 MB when its expressions are replaced")
 
 // Part is a piece of a parsed value: literal text, or an expression.
 type Part struct {
@@ -141,7 +149,7 @@ func Escape(s string) string { return strings.ReplaceAll(s, "%", "%%") }
 
 // Expand replaces every expression of s by what its name stands for, and %%
 // by %. The error, that of the first mistake in the text, is an
-// *UnknownError or a *FormatError.
+// *UnknownError, a *FormatError or ErrTooLong.
 func Expand(s string, lookup Lookup) (string, error) {
 	if !strings.Contains(s, "%") {
 		return s, nil
@@ -150,6 +158,9 @@ func Expand(s string, lookup Lookup) (string, error) {
 	for {
 		text, rest, found := strings.Cut(s, "%")
 		b.WriteString(text)
+		if b.Len() > MaxLength {
+			return "", ErrTooLong
+		}
 		if !found {
 			return b.String(), nil
 		}

@@ -16,9 +16,15 @@ func (l *loader) groups() {
 	grouped := make(map[string]bool)
 	var groups []Group
 	for _, s := range l.sectionsOf(config.KindGroup) {
+		if l.over {
+			return
+		}
 		groups = append(groups, l.group(s, grouped))
 	}
 	for _, s := range l.sectionsOf(config.KindProgram) {
+		if l.over {
+			return
+		}
 		if grouped[s.Name] {
 			continue
 		}
@@ -31,19 +37,21 @@ func (l *loader) groups() {
 		})
 	}
 	for _, s := range l.sectionsOf(config.KindEventListener) {
+		if l.over {
+			return
+		}
 		groups = append(groups, l.listener(s))
 	}
 	for _, s := range l.sectionsOf(config.KindFCGI) {
+		if l.over {
+			return
+		}
 		if !grouped[s.Name] {
 			groups = append(groups, l.fcgi(s))
 		}
 	}
 	sortGroups(groups)
-	for i := range groups {
-		for j := range groups[i].Processes {
-			l.mergeEnvironment(&groups[i].Processes[j])
-		}
-	}
+	l.mergeEnvironments(groups)
 	l.plan.Groups = groups
 }
 
@@ -77,6 +85,9 @@ func (l *loader) group(s *config.Section, grouped map[string]bool) Group {
 	programs := v.Text("programs")
 	g.Priority, _ = v.Int("priority")
 	for _, p := range value.ParseList(programs.Text) {
+		if l.over {
+			break
+		}
 		program, fcgi := l.doc.Section("program:"+p), l.doc.Section("fcgi-program:"+p)
 		switch {
 		case program == nil && fcgi == nil:
@@ -273,10 +284,43 @@ func (l *loader) tcpOptions(v *config.Values, url string, owner, mode config.Tex
 	fail("socket_mode", mode)
 }
 
-// mergeEnvironment puts the daemon's environment under that of a process.
-func (l *loader) mergeEnvironment(p *Process) {
+// maxMerged is the most variables that all processes may have together besides
+// their own.
+const maxMerged = 1 << 20
+
+// mergeEnvironments puts the daemon's environment under that of each process.
+func (l *loader) mergeEnvironments(groups []Group) {
 	daemon := l.plan.Daemon.Environment
 	if len(daemon) == 0 {
+		return
+	}
+	merged := 0
+	for i := range groups {
+		for j := range groups[i].Processes {
+			p := &groups[i].Processes[j]
+			if len(p.Environment) > 0 {
+				merged += len(daemon)
+			}
+			if merged > maxMerged {
+				v := l.dec.Values(l.doc.Section("supervisord"), config.KindSupervisord, l.names())
+				v.Fail(config.CodeTooLarge, "environment", v.Raw("environment"),
+					fmt.Sprintf("%d variables for each of so many processes are too many", len(daemon)), "")
+				return
+			}
+			l.mergeEnvironment(p)
+		}
+	}
+}
+
+// mergeEnvironment puts the daemon's environment under that of a process. One
+// that has none of its own shares it.
+func (l *loader) mergeEnvironment(p *Process) {
+	daemon := l.plan.Daemon.Environment
+	switch {
+	case len(daemon) == 0:
+		return
+	case len(p.Environment) == 0:
+		p.Environment = daemon
 		return
 	}
 	env := make(map[string]string, len(daemon)+len(p.Environment))

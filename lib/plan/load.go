@@ -86,7 +86,14 @@ type loader struct {
 
 	problems []*config.Problem
 	reported map[config.Problem]bool
+	// made counts the processes, errors the problems that are errors. over
+	// tells that a bound was passed: the rest is not read.
+	made, errors int
+	over         bool
 }
+
+// maxErrors is the number of errors after which the rest is not read.
+const maxErrors = 1000
 
 func newLoader(o Options) *loader {
 	if o.Environ == nil {
@@ -111,6 +118,10 @@ func (l *loader) report(p *config.Problem) {
 	}
 	l.reported[*p] = true
 	l.problems = append(l.problems, p)
+	if p.Severity == config.SeverityError {
+		l.errors++
+		l.over = l.over || p.Code == config.CodeTooLarge || l.errors >= maxErrors
+	}
 }
 
 func (l *loader) load() {
@@ -130,7 +141,7 @@ func (l *loader) load() {
 	for _, p := range l.doc.Problems {
 		l.report(p)
 		switch p.Code {
-		case config.CodeNoSuchFile, config.CodeUnreadableFile, config.CodeNotUTF8:
+		case config.CodeNoSuchFile, config.CodeUnreadableFile, config.CodeNotUTF8, config.CodeTooLarge:
 			unread = true
 		}
 	}

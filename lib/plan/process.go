@@ -9,8 +9,13 @@ import (
 	"sup/lib/value"
 )
 
-// MaxProcesses is the most processes that one section can make.
-const MaxProcesses = 10000
+// MaxProcesses is the most processes that one section can make, maxAll the most
+// of all sections together. Linux numbers at most 4,194,304 processes, and most
+// machines 32,768.
+const (
+	MaxProcesses = 10000
+	maxAll       = 1 << 16
+)
 
 // processes reads a section of a program of any kind and returns its
 // processes, sorted by name.
@@ -20,11 +25,14 @@ func (l *loader) processes(s *config.Section, k config.Kind, group string) []Pro
 	v.Names.Program = l.name(v, afterColon(s.Name))
 
 	early, numprocs, start := l.earlyKeys(v, k)
+	if !l.room(v, numprocs) {
+		return nil
+	}
 	early.Group, early.Section = group, s.Name
 	list := make([]Process, 0, max(0, numprocs))
 	v.Names.NumProcs = numprocs
 	v.Names.OwnEnv = make(map[string]string)
-	for num := start; num < start+numprocs; num++ {
+	for num := start; num < start+numprocs && !l.over; num++ {
 		v.Names.ProcessNum = num
 		p := early
 		l.processKeys(v, &p)
@@ -32,6 +40,20 @@ func (l *loader) processes(s *config.Section, k config.Kind, group string) []Pro
 	}
 	sort.SliceStable(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	return list
+}
+
+// room counts the processes of a section, and tells whether there may be so
+// many. A section without any counts, too: a group may name it often.
+func (l *loader) room(v *config.Values, numprocs int) bool {
+	if l.over {
+		return false
+	}
+	if l.made += max(1, numprocs); l.made <= maxAll {
+		return true
+	}
+	v.Fail(config.CodeTooLarge, "numprocs", v.Text("numprocs"),
+		fmt.Sprintf("the configuration makes more than %d processes", maxAll), "lower numprocs, or leave programs out")
+	return false
 }
 
 // earlyKeys reads the keys that all processes of a section share, and how

@@ -22,11 +22,20 @@ var binaries struct {
 // Main runs the tests of a package and removes the binaries that were built
 // for them. To be called by TestMain.
 func Main(m *testing.M) {
-	status := m.Run()
-	if binaries.dir != "" {
-		os.RemoveAll(binaries.dir)
-	}
-	os.Exit(status)
+	os.Exit(Cleaning{m}.Run())
+}
+
+// Cleaning is a testing.M that removes the binaries when its tests have run.
+type Cleaning struct{ M *testing.M }
+
+// Run runs the tests.
+func (c Cleaning) Run() int {
+	defer func() {
+		if binaries.dir != "" {
+			os.RemoveAll(binaries.dir)
+		}
+	}()
+	return c.M.Run()
 }
 
 // Race tells whether the tests, and so the tools, run with the race detector,
@@ -38,6 +47,18 @@ const Race = raceDetector
 // tools with it.
 func Tool(t T, name string) string {
 	t.Helper()
+	return tool(t, name, raceDetector)
+}
+
+// PlainTool is Tool without the race detector, for tests that judge what a
+// tool takes of the machine.
+func PlainTool(t T, name string) string {
+	t.Helper()
+	return tool(t, name, false)
+}
+
+func tool(t T, name string, race bool) string {
+	t.Helper()
 	binaries.Lock()
 	defer binaries.Unlock()
 	if binaries.dir == "" {
@@ -48,10 +69,13 @@ func Tool(t T, name string) string {
 		binaries.dir, binaries.built = dir, map[string]error{}
 	}
 	path := filepath.Join(binaries.dir, name)
-	err, built := binaries.built[name]
+	if race != raceDetector {
+		path += ".plain"
+	}
+	err, built := binaries.built[path]
 	if !built {
-		err = build(name, path)
-		binaries.built[name] = err
+		err = build(name, path, race)
+		binaries.built[path] = err
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -59,18 +83,18 @@ func Tool(t T, name string) string {
 	return path
 }
 
-func build(name, path string) error {
+func build(name, path string, race bool) error {
 	lib, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sup/lib").Output()
 	if err != nil {
 		return fmt.Errorf("cannot find module sup/lib: %w", err)
 	}
 	source := filepath.Join(filepath.Dir(strings.TrimSpace(string(lib))), name)
 	args := []string{"build", "-C", source, "-o", path}
-	if raceDetector {
+	if race {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, ".")...)
-	if !raceDetector {
+	if !race {
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	}
 	if output, err := cmd.CombinedOutput(); err != nil {

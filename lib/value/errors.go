@@ -3,6 +3,7 @@ package value
 import (
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // Code names a kind of mistake. The codes are part of the interface of
@@ -77,11 +78,18 @@ func Words(code Code) []string {
 	return nil
 }
 
+// mostShown is the most bytes of a value in a message.
+const mostShown = 500
+
 func (e *Error) Error() string {
-	if e.Err != nil {
-		return fmt.Sprintf("cannot use %q: %v", e.Value, e.Err)
+	shown := strconv.Quote(e.Value[:min(len(e.Value), mostShown)])
+	if len(e.Value) > mostShown {
+		shown += "…"
 	}
-	return fmt.Sprintf("cannot use %q: want %s", e.Value, wanted[e.Code])
+	if e.Err != nil {
+		return fmt.Sprintf("cannot use %s: %v", shown, e.Err)
+	}
+	return fmt.Sprintf("cannot use %s: want %s", shown, wanted[e.Code])
 }
 
 func (e *Error) Unwrap() error { return e.Err }

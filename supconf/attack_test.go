@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/suptest"
+)
+
+// What a hostile, or a broken, configuration may take of the machine.
+const (
+	mostTime   = 2 * time.Second
+	mostMemory = 256 << 10 // in KiB
+)
+
+// TestAttackConfig gives supconf files that were made to exhaust the machine or
+// to make it wait. Each ends soon, in little memory, and says in one line what
+// is wrong if something is.
+func TestAttackConfig(t *testing.T) {
+	const base = "[supervisord]\nlogfile=%(here)s/supd.log\npidfile=%(here)s/supd.pid\n"
+	program := func(keys string) string { return base + "[program:x]\ncommand=/bin/true\n" + keys }
+	include := func(files string) string { return base + "[include]\nfiles=" + files + "\n" }
+	many := func(n int, line func(i int) string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(line(i))
+		}
+		return b.String()
+	}
+	procs := func(sections, numprocs int) string {
+		return base + many(sections, func(i int) string {
+			return fmt.Sprintf("[program:p%d]\ncommand=/bin/true\nprocess_name=%%(program_name)s_%%(process_num)d\nnumprocs=%d\n", i, numprocs)
+		})
+	}
+	const works = ""
+	cases := []struct {
+		name string
+		// text is the configuration, and then the directory that it is in.
+		text string
+		// want is part of the error, works for none.
+		want string
+		env  []string
+	}{
+		{name: "a thousand million processes", text: procs(1, 1_000_000_000), want: "main.conf:7: [program:p0] numprocs: a section cannot make more than"},
+		{name: "2,000,000 processes in sections", text: procs(200, 10_000), want: "numprocs: the configuration makes more than 65536 processes"},
+		{name: "2,000,000 processes in groups", text: procs(1, 10_000) + many(200, func(i int) string {
+			return fmt.Sprintf("[group:g%d]\nprograms=p0\n", i)
+		}), want: "the configuration makes more than 65536 processes"},
+		{name: "one program named a million times", text: program("numprocs=0\n[group:g]\nprograms=" + strings.Repeat("x,", 1_000_000) + "x\n"),
+			want: "the configuration makes more than 65536 processes"},
+		{name: "a million programs that do not exist", text: base + "[group:g]\nprograms=" + many(1_000_000, func(i int) string { return fmt.Sprintf("n%d,", i) }) + "\n",
+			want: "there is no program"},
+		{name: "large numbers", text: program("process_name=%(process_num)d\nnumprocs=2\nnumprocs_start=9223372036854775806\n"), want: works},
+		{name: "a value of 128 MB", text: program("environment=A=\"" + strings.Repeat("%(program_name)65536s", 2000) + "\"\n"),
+			want: "main.conf:6: [program:x] environment: the value is longer than 1 MB"},
+		{name: "a large value for each process", text: program("process_name=%(process_num)d\nnumprocs=10000\nenvironment=A=\"" +
+			strings.Repeat("%(program_name)65536s", 10) + "\"\n"), want: "the expanded values of the configuration are longer than 64 MB"},
+		{name: "variables that double each other", text: program("environment=A0=\"xxxxxxxxxxxxxxxx\"" + many(40, func(i int) string {
+			return fmt.Sprintf(",A%d=\"%%(ENV_A%d)s%%(ENV_A%d)s\"", i+1, i, i)
+		}) + "\n"), want: "environment: cannot expand %(ENV_A0)s"},
+		{name: "variables that double over the processes", text: program("process_name=%(process_num)d\nnumprocs=100\nenvironment=A=\"%(ENV_B)s\",B=\"%(ENV_A)s%(ENV_A)s\"\n"),
+			env: []string{"A=xxxxxxxxxxxxxxxx", "B=x"}, want: works},
+		{name: "variables that double over the sections", text: base + many(40, func(i int) string {
+			return fmt.Sprintf("[program:x%d]\ncommand=/bin/true\nenvironment=B%d=\"%%(ENV_B%d)s%%(ENV_B%d)s\"\n", i, i+1, i, i)
+		}), env: []string{"B0=x"}, want: "cannot expand %(ENV_B1)s"},
+		{name: "the daemon's variables for each process", text: "[supervisord]\nlogfile=%(here)s/l\nenvironment=" +
+			many(10_000, func(i int) string { return fmt.Sprintf("V%d=1,", i) }) + "\n[program:x]\ncommand=/bin/true\nprocess_name=%(process_num)d\nnumprocs=10000\nenvironment=A=1\n",
+			want: "main.conf:3: [supervisord] environment: 10000 variables for each of so many processes are too many"},
+		{name: "includes itself", text: include("main.conf %(here)s/*.conf %(here)s/main.conf"), want: works},
+		{name: "includes itself a million times", text: include(strings.Repeat("main.conf ", 400_000)), want: "cannot include"},
+		{name: "includes nothing a million times", text: include(strings.Repeat("a ", 1_000_000)), want: "there are more than 1000 mistakes"},
+		{name: "includes an empty file a million times", text: include(strings.Repeat("null.inc ", 1_000_000)), want: "these are more than 65536 files"},
+		{name: "includes a device without end", text: include("/dev/zero"), want: `main.conf:5: [include] files: cannot include "/dev/zero": it is a device`},
+		{name: "includes a terminal", text: include("/dev/tty"), want: "it is a device"},
+		{name: "includes a device without content", text: include("/dev/null"), want: works},
+		{name: "includes a pipe", text: include("fifo"), want: "it is a pipe and not a file"},
+		{name: "includes a socket", text: include("socket"), want: "it is a socket and not a file"},
+		{name: "includes a directory", text: include("/"), want: works},
+		{name: "includes the kernel's log", text: include("/proc/kmsg"), want: "it is a file of /proc"},
+		{name: "includes the memory", text: include("/proc/kcore /proc/self/mem"), want: "cannot include"},
+		{name: "includes a large file", text: include("large.inc"), want: "the configuration is larger than 16 MB with it"},
+		{name: "includes a file often", text: include("medium*.inc medium*.inc medium*.inc"), want: "the configuration is larger than 16 MB with it"},
+		{name: "a pattern for the whole machine", text: include("/*/*/*/*/*/*.none /*/*/*/*/*/*/*.none"), want: "the patterns lead to more files than can be looked at"},
+		{name: "a pattern of open brackets", text: include(strings.Repeat("[a-", 20_000)), want: "no path is as long as the pattern"},
+		{name: "a pattern that goes back", text: include(strings.Repeat("*a", 2_000) + "b"), want: works},
+		{name: "a pattern of classes", text: include(strings.Repeat("*[!z]", 700) + "b"), want: works},
+		{name: "a value of 300,000 lines", text: program(strings.Repeat("  line\n", 300_000)), want: works},
+		{name: "600,000 lines", text: base + strings.Repeat("a=\n", 600_000), want: "main.conf:500001: the configuration has more than 500000 lines"},
+		{name: "100,000 sections", text: base + many(100_000, func(i int) string { return fmt.Sprintf("[x%d]\n", i) }), want: works},
+		{name: "defaults for many sections", text: base + many(10_000, func(i int) string { return fmt.Sprintf("[x%d]\n", i) }) +
+			"[DEFAULT]\n" + many(10_000, func(i int) string { return fmt.Sprintf("k%d=%%(here)s\n", i) }), want: "[DEFAULT]"},
+		{name: "defaults that tell where they are", text: "[supervisord]\nlogfile=%(here)s/l\n[include]\nfiles=null.inc\n" + many(10_000, func(i int) string { return fmt.Sprintf("[x%d]\n", i) }) +
+			"[DEFAULT]\n" + many(10_000, func(i int) string { return fmt.Sprintf("k%d=%%(here)s\n", i) }), want: "the configuration has more than 500000 lines"},
+		{name: "a million bad lines", text: base + "[a]\n" + strings.Repeat("bad\n", 1_000_000), want: "cannot read the line"},
+		{name: "a bad value in each section", text: base + many(50_000, func(i int) string {
+			return fmt.Sprintf("[program:p%d]\ncommand=/bin/true\nstartsecs=no\n", i)
+		}), want: "startsecs"},
+		{name: "parentheses", text: program("directory=" + strings.Repeat("(", 100_000) + "%" + strings.Repeat("(", 100_000)), want: "the parenthesis is not closed"},
+		{name: "absurd sizes", text: program("stdout_capture_maxbytes=100GB\nstdout_logfile_maxbytes=99999999999TB\nstopwaitsecs=99999999999999\n"), want: "stdout_logfile_maxbytes"},
+		{name: "a large file", text: strings.Repeat("; nothing\n", 2<<20), want: "the file is too large"},
+		{name: "a NUL", text: "[supervisord]\x00\nlogfile=%(here)s/l\n", want: works},
+	}
+	// What this process has used before counts as supconf's, too.
+	for i := range cases {
+		dir := t.TempDir()
+		hostileDir(t, dir)
+		if err := os.WriteFile(filepath.Join(dir, "main.conf"), []byte(cases[i].text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cases[i].text = dir
+	}
+	debug.FreeOSMemory()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, verb := range []string{"dump", "lint"} {
+				attackConfig(t, verb, filepath.Join(tt.text, "main.conf"), tt.env, tt.want)
+			}
+		})
+	}
+}
+
+// hostileDir makes the files that the cases include.
+func hostileDir(t *testing.T, dir string) {
+	t.Helper()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	medium := []byte("[a]\nx=" + strings.Repeat("x", 4<<20) + "\n")
+	if err := errors.Join(
+		os.WriteFile(path("null.inc"), nil, 0o600),
+		os.WriteFile(path("large.inc"), nil, 0o600),
+		os.Truncate(path("large.inc"), 3<<30),
+		os.WriteFile(path("medium1.inc"), medium, 0o600),
+		os.Symlink("medium1.inc", path("medium2.inc")),
+		unix.Mkfifo(path("fifo"), 0o600),
+		unix.Mknod(path("socket"), unix.S_IFSOCK|0o600, 0),
+	); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// attackConfig lets supconf look at a file, and judges what that took.
+func attackConfig(t *testing.T, verb, file string, env []string, want string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.Command(suptest.PlainTool(t, "supconf"), verb, "-c", file)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	const patience = 20 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	_ = cmd.Wait()
+	if !timer.Stop() {
+		t.Fatalf("supconf %s has not ended after %v", verb, patience)
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		t.Fatal("no figures")
+	}
+	spent := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	t.Logf("%s: %v, %d MB", verb, spent.Round(time.Millisecond), usage.Maxrss>>10)
+	if spent > mostTime || usage.Maxrss > mostMemory {
+		t.Errorf("supconf %s took %v and %d MB", verb, spent, usage.Maxrss>>10)
+	}
+	if strings.Contains(errs.String(), "goroutine ") {
+		t.Errorf("supconf %s: %.2000s", verb, errs.String())
+	}
+	text := out.String() + errs.String()
+	if code := cmd.ProcessState.ExitCode(); (want != "") != (code != 0) && (verb == "dump" || want != "") {
+		t.Errorf("supconf %s ended with %d: %.1000s", verb, code, text)
+	}
+	if verb == "lint" && !strings.Contains(strings.ReplaceAll(text, "error: ", ""), want) {
+		t.Errorf("supconf lint does not say %q: %.1000s", want, text)
+	}
+}
