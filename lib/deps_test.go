@@ -41,7 +41,7 @@ const drawing = `
 
 	# supd: one owner of state, and the servers that ask it.
 	NONE < supd/internal/activity, supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suspend, supd/internal/systemd;
-	supd/internal/crash < supd/internal/state;
+	spawn, supd/internal/crash < supd/internal/state;
 	plan < supd/internal/fcgi;
 	event, logwire, plan, process, rpc, spawn,
 	supd/internal/activity, supd/internal/cgroup, supd/internal/fcgi, supd/internal/state, supd/internal/suspend < supd/internal/daemon;

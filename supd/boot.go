@@ -18,6 +18,7 @@ import (
 
 	"sup/lib/cli"
 	"sup/lib/plan"
+	"sup/lib/process"
 	"sup/supd/internal/activity"
 	"sup/supd/internal/daemon"
 	"sup/supd/internal/early"
@@ -200,7 +201,7 @@ func (s *start) openState() error {
 // probeSockets finds out whether the sockets of FastCGI programs can be made.
 func (s *start) probeSockets() error {
 	for _, g := range s.plan.Groups {
-		if g.Socket == nil {
+		if g.Socket == nil || s.mayListen(g.Name) {
 			continue
 		}
 		lines, err := daemon.ProbeSocket(fcgi.New(*g.Socket))
@@ -212,6 +213,17 @@ func (s *start) probeSockets() error {
 		}
 	}
 	return nil
+}
+
+// mayListen tells whether processes that an earlier daemon has started may listen
+// on the socket of a group: then it is not probed, which would take it from them.
+func (s *start) mayListen(group string) bool {
+	if s.saved == nil {
+		return s.state != nil && s.state.Abandoned()
+	}
+	return slices.ContainsFunc(s.saved.Processes, func(p state.Process) bool {
+		return p.Group == group && (p.PID != 0 || p.State == int(process.Starting))
+	})
 }
 
 // console is where the activity log is copied to: standard output in the
@@ -291,9 +303,6 @@ func (s *start) announcePid() {
 // supervise runs the daemon until it ends, and cleans up behind it.
 func (s *start) supervise() int {
 	p := s.plan
-	if s.saved == nil {
-		cleanAutoLogs(&p.Daemon)
-	}
 	if s.upgraded == nil {
 		s.announcePid()
 	} else {
@@ -302,8 +311,9 @@ func (s *start) supervise() int {
 	var ready func()
 	suplogConn := 0
 	var calls []server.HeldCall
+	var sockets map[string]int
 	if s.upgraded != nil {
-		suplogConn, calls = s.upgraded.Suplog, s.upgraded.calls()
+		suplogConn, calls, sockets = s.upgraded.Suplog, s.upgraded.calls(), s.upgraded.FastCGI
 	}
 	notify, err := s.notify()
 	if err != nil {
@@ -312,9 +322,9 @@ func (s *start) supervise() int {
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
 		Signals: s.signals, Suplog: s.suplog,
-		StateDir: s.state, Saved: s.saved, Upgraded: s.upgraded != nil, SuplogConn: suplogConn,
+		StateDir: s.state, Saved: s.saved, Upgraded: s.upgraded != nil, SuplogConn: suplogConn, Sockets: sockets,
 		Self: s.self, Args: s.args, Pause: s.pause, Resume: s.resume, Replace: s.replace,
-		Resumed: s.unhurry, Ready: func() { ready() }, Notify: notify,
+		Resumed: s.unhurry, First: func() { cleanAutoLogs(&p.Daemon) }, Ready: func() { ready() }, Notify: notify,
 	})
 	s.daemon = d
 	ready = func() {

@@ -47,7 +47,9 @@ type heritage struct {
 	// Suplog is the descriptor of the connection to suplog, 0 if a new one is to
 	// be made.
 	Suplog int
-	State  json.RawMessage
+	// FastCGI are the listening sockets of FastCGI groups, by name.
+	FastCGI map[string]int
+	State   json.RawMessage
 }
 
 // heldCall is a server.HeldCall with the number of its connection.
@@ -144,7 +146,7 @@ func (s *start) resume() { s.servers.Resume() }
 
 // replace turns this process into the program that lies at our path now. It
 // returns only if that fails.
-func (s *start) replace(snapshot *state.Snapshot, suplog int) error {
+func (s *start) replace(snapshot *state.Snapshot, left daemon.Descriptors) error {
 	text, err := snapshot.Append(nil)
 	if err != nil {
 		return err
@@ -166,9 +168,13 @@ func (s *start) replace(snapshot *state.Snapshot, suplog int) error {
 		h.Calls = append(h.Calls, heldCall{c.Address, fd, c.Request, c.Memo})
 		pass = append(pass, fd)
 	}
-	if suplog > 0 {
-		h.Suplog = suplog
-		pass = append(pass, suplog)
+	if left.Suplog > 0 {
+		h.Suplog = left.Suplog
+		pass = append(pass, left.Suplog)
+	}
+	h.FastCGI = left.Sockets
+	for _, fd := range left.Sockets {
+		pass = append(pass, fd)
 	}
 	if s.state != nil {
 		h.StateDir, h.Lock = s.state.Path(), s.state.LockFD()

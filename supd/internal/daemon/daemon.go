@@ -65,15 +65,17 @@ type Options struct {
 	Args []string
 	// Pause stops taking requests, and returns when none is being served.
 	// Resume takes them again. Replace turns this process into the new image,
-	// and returns only if that fails; suplog is the descriptor of the connection
-	// to suplog, 0 if the next image is to make one.
+	// and returns only if that fails. It is told what descriptors are left to that.
 	Pause   func(context.Context) error
 	Resume  func()
-	Replace func(s *state.Snapshot, suplog int) error
+	Replace func(s *state.Snapshot, left Descriptors) error
 	// Upgraded is set in the new image. SuplogConn is the descriptor of the
 	// connection to suplog that the image before has left, 0 for none.
 	Upgraded   bool
 	SuplogConn int
+	// Sockets are the listening sockets of FastCGI groups, by name, that the
+	// image before has left.
+	Sockets map[string]int
 	// StateDir is where the state is kept for a daemon after this one; nil for
 	// nowhere. It is locked.
 	StateDir *state.Dir
@@ -84,12 +86,24 @@ type Options struct {
 	// is taken over, or it is clear that there is nothing, and before anything
 	// is started.
 	Resumed func()
+	// First is called, if it is not nil, before a first start: when nothing was
+	// taken over.
+	First func()
 	// Ready, if set, is called once by the loop when every process that is
 	// due at start has been made, or could not be. A client that is answered
 	// from then on sees no process that has yet to get its pid.
 	Ready func()
 	// Notify tells the service manager how things stand; nil without one.
 	Notify *Notify
+}
+
+// Descriptors are left to the next image, beside those of servers.
+type Descriptors struct {
+	// Suplog is that of the connection to suplog, 0 if the next image is to make
+	// one.
+	Suplog int
+	// Sockets are the listening sockets of FastCGI groups, by name.
+	Sockets map[string]int
 }
 
 // Daemon is a running supd. Its exported methods, but for Run, may be called
@@ -135,9 +149,11 @@ type Daemon struct {
 	inFlight      int           // spawns whose pid is not known yet
 	born          chan struct{} // has a value when a child may have been made
 	adopted       map[int]*proc // by pid: processes that are not our children
-	helpers       map[int]func(unix.WaitStatus)
-	sweeps        map[*sweeping]struct{} // under way
-	cgroups       *cgroup.Groups         // of killasgroup programs
+	// vigil is armed while there are some among them whose end nothing reports.
+	vigil   *timer
+	helpers map[int]func(unix.WaitStatus)
+	sweeps  map[*sweeping]struct{} // under way
+	cgroups *cgroup.Groups         // of killasgroup programs
 	// quits counts the SIGCHLD that have not been told of, endings the
 	// processes whose end waits for their last output.
 	quits, endings int
@@ -197,7 +213,7 @@ func New(opts Options) *Daemon {
 	} else {
 		d.instance = rand.Text()[:12]
 	}
-	d.spawnerDue = newTimer(d.checkSpawner)
+	d.spawnerDue, d.vigil = newTimer(d.checkSpawner), newTimer(d.lookAtForeign)
 	d.cgroups = cgroup.New()
 	d.ears = newEars(d)
 	d.logs = newLogPlane(d)
@@ -229,6 +245,9 @@ func (d *Daemon) Run(ctx context.Context) int {
 		d.opts.Resumed()
 	}
 	if !resumed {
+		if d.opts.First != nil {
+			d.opts.First()
+		}
 		d.logs.begin()
 		d.begin()
 	}

@@ -24,6 +24,8 @@ type departure struct {
 	batch  []*group // being stopped
 	// before holds the sweeps that were under way when it began.
 	before map[*sweeping]struct{}
+	// written is set when it is on record that the daemon is leaving.
+	written bool
 	// next is the configuration to go on with after a restart.
 	next *plan.Plan
 	// report says again who is awaited; reporting is set while it is about to
@@ -138,14 +140,25 @@ func (d *Daemon) depart(next *plan.Plan) {
 	l := &departure{groups: slices.Clone(d.order), next: next, before: maps.Clone(d.sweeps)}
 	l.report = newTimer(d.reportWaiting)
 	d.leaving = l
-	d.progress()
+	// That everything is to stop is written down before anything has: a daemon
+	// after us must not take it for what somebody wished.
+	d.dirty = true
+	saved := make(chan struct{})
+	d.closeWhenSaved(saved)
+	go func() {
+		awaitSaved(saved)
+		d.post(func() {
+			l.written = true
+			d.progress()
+		})
+	}()
 }
 
 // progress takes a departure as far as it goes now. It is called whenever
 // something has changed.
 func (d *Daemon) progress() {
 	l := d.leaving
-	if l == nil || d.finished {
+	if l == nil || d.finished || !l.written {
 		return
 	}
 	for {

@@ -20,7 +20,10 @@ type group struct {
 	procs  []*proc      // by priority, equal ones in the order of the plan
 	pool   *event.Pool  // event listeners only
 	socket *fcgi.Socket // FastCGI programs only
-	saved  []byte       // as it stands in the state
+	// socketLost is set when the socket that its processes listen on could not be
+	// taken over.
+	socketLost bool
+	saved      []byte // as it stands in the state
 }
 
 func (g *group) name() string { return g.cfg.Name }
@@ -37,7 +40,7 @@ func (d *Daemon) addGroup(cfg *plan.Group) bool {
 
 // addGroupAs activates a group without a word. With the saved state of its
 // processes, logs are where they were, and not opened yet.
-func (d *Daemon) addGroupAs(cfg *plan.Group, saved map[[2]string]*state.Process) bool {
+func (d *Daemon) addGroupAs(cfg *plan.Group, saved map[entry]*state.Process) bool {
 	if d.groups[cfg.Name] != nil {
 		return false
 	}
@@ -57,7 +60,7 @@ func (d *Daemon) addGroupAs(cfg *plan.Group, saved map[[2]string]*state.Process)
 	}
 	g.sort()
 	for _, p := range g.procs {
-		p.makeStreams(saved[[2]string{cfg.Name, p.cfg.Name}])
+		p.makeStreams(saved[entry{cfg.Name, p.cfg.Name}])
 		if saved == nil && !p.cfg.AutoStart {
 			p.createAutoLogs()
 		}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -27,26 +28,39 @@ type served struct {
 	err     error
 }
 
-// begin makes sure that there is a log process. A daemon before may have died
-// before it wrote a state, and left one.
+// begin makes sure that there is a log process, where nothing is taken over. One
+// that an earlier daemon may have left is told to end.
 func (l *logPlane) begin() {
-	if l.d.opts.StateDir == nil {
-		l.start()
-		return
+	if old := l.find(0, 0); old != nil {
+		_ = old.conn.Send(&logwire.Message{Kind: logwire.Stop})
+		old.discard()
 	}
-	l.takeOver(0, 0)
+	l.start()
 }
 
-// takeOver goes on with the log process of a daemon before, if it lives, and
-// starts one otherwise. It is called before the loop runs, and may wait. pid
-// and ticks are those of the log process, 0 if they are not known.
-func (l *logPlane) takeOver(pid int, ticks uint64) {
-	l.held = map[string]deposit{}
+// predecessor is the log process of a daemon before, which has answered us.
+type predecessor struct {
+	conn  *logwire.Conn
+	ticks uint64 // when it was started
+	served
+}
+
+// discard closes all that it has handed over.
+func (o *predecessor) discard() {
+	for _, m := range slices.Concat(o.streams, o.held, o.later) {
+		closeAll(m.FDs)
+	}
+	o.conn.Close()
+}
+
+// find finds the log process of a daemon before; nil if there is none that can be
+// used. It is called before the loop runs, and may wait. pid and ticks are those of
+// the log process, 0 if they are not known.
+func (l *logPlane) find(pid int, ticks uint64) *predecessor {
 	conn, err := l.oldConn()
 	if err != nil {
 		l.endUnreachable()
-		l.start()
-		return
+		return nil
 	}
 	answers := make(chan served, 1)
 	go func() { answers <- handshake(conn) }()
@@ -60,31 +74,40 @@ func (l *logPlane) takeOver(pid int, ticks uint64) {
 		// One that hangs must not write to the logs beside a new one. What it
 		// has not written yet is in pipes that the programs hold open.
 		l.d.log.Print(activity.Warn, fmt.Sprintf("cannot go on with the suplog of the daemon before: %v; starting another one", s.err))
-		if pidfd, err := state.Verify(pid, ticks); err == nil {
-			_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-			unix.Close(pidfd)
+		if h, _, err := state.Hold(pid, ticks); err == nil {
+			_ = h.Signal(unix.SIGKILL, false)
+			h.Close()
 		}
 		conn.Close()
-		l.start()
-		return
+		return nil
 	}
 	if ticks == 0 {
 		ticks, _, _ = state.Ticks(s.pid)
 	}
-	l.greeted, l.pid, l.ticks = true, s.pid, ticks
-	l.foreign = !isOurChild(s.pid)
-	l.attach(conn)
-	for _, m := range s.held {
+	return &predecessor{conn: conn, ticks: ticks, served: s}
+}
+
+// goOn goes on with the log process of a daemon before, when the process entries
+// are there that its streams belong to: those that kept says. With nil it starts
+// one.
+func (l *logPlane) goOn(old *predecessor, kept func(*proc) bool) {
+	l.held = map[string]deposit{}
+	if old == nil {
+		l.start()
+		return
+	}
+	l.greeted, l.pid, l.ticks = true, old.pid, old.ticks
+	l.foreign = !spawn.IsChild(old.pid)
+	l.attach(old.conn)
+	for _, m := range old.held {
 		if len(m.FDs) > 0 {
 			mark, pid := parseDeposit(m.Text)
 			l.held[mark] = deposit{m.FDs[0], pid, m.Text}
 			closeAll(m.FDs[1:])
 		}
 	}
-	for _, m := range s.streams {
-		l.reclaim(m)
-	}
-	for _, m := range s.later {
+	l.reclaimAll(old.streams, kept)
+	for _, m := range old.later {
 		l.d.soon(func() { l.heard(m) })
 	}
 }
@@ -116,24 +139,51 @@ func (l *logPlane) oldConn() (*logwire.Conn, error) {
 	return logwire.Dial(l.d.opts.StateDir.Socket())
 }
 
-// reclaim gives a stream back to the process entry that it belongs to.
-func (l *logPlane) reclaim(m *logwire.Message) {
-	l.lastID = max(l.lastID, m.Stream)
-	for id, s := range l.streams {
-		if s.settings.Name != m.Settings.Name || s.state != streamUnopened || len(m.FDs) == 0 {
-			continue
+// reclaimAll gives streams back to the process entries that they belong to, if kept
+// says so.
+func (l *logPlane) reclaimAll(theirs []*logwire.Message, kept func(*proc) bool) {
+	// The numbers are suplog's; none of ours may be among them.
+	for _, m := range theirs {
+		l.lastID = max(l.lastID, m.Stream)
+	}
+	ours := map[string]*stream{}
+	for _, s := range l.renumbered() {
+		if kept(s.p) {
+			ours[s.settings.Name] = s
 		}
-		delete(l.streams, id)
-		s.id, s.state = m.Stream, streamOpen
-		s.pipe, s.kept = m.FDs[0], m.FDs[1:]
-		if s.auto() {
-			s.settings.Path = m.Settings.Path
-		}
-		l.streams[s.id] = s
+	}
+	for _, m := range theirs {
+		l.reclaim(m, ours[m.Settings.Name])
+	}
+}
+
+// renumbered gives every stream another number, and gives them all.
+func (l *logPlane) renumbered() map[logwire.Stream]*stream {
+	streams := map[logwire.Stream]*stream{}
+	for _, s := range l.streams {
+		l.lastID++
+		s.id = l.lastID
+		streams[s.id] = s
+	}
+	l.streams = streams
+	return maps.Clone(streams)
+}
+
+// reclaim gives a stream back to the process entry that it belongs to; s is nil if
+// there is none any more.
+func (l *logPlane) reclaim(m *logwire.Message, s *stream) {
+	if s == nil || s.state != streamUnopened || len(m.FDs) == 0 {
+		closeAll(m.FDs)
+		l.ask(logwire.Message{Kind: logwire.Close, Stream: m.Stream}, func(*logwire.Message) {})
 		return
 	}
-	closeAll(m.FDs)
-	l.ask(logwire.Message{Kind: logwire.Close, Stream: m.Stream}, func(*logwire.Message) {})
+	delete(l.streams, s.id)
+	s.id, s.state = m.Stream, streamOpen
+	s.pipe, s.kept = m.FDs[0], m.FDs[1:]
+	if s.auto() {
+		s.settings.Path = m.Settings.Path
+	}
+	l.streams[s.id] = s
 }
 
 // settleDeposits gives up what suplog has of processes that are gone, and closes

@@ -9,6 +9,7 @@ import (
 	"sup/lib/process"
 	"sup/lib/spawn"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/state"
 )
 
 // proc is one process entry: a line of the plan, the machine that lives it,
@@ -52,8 +53,10 @@ type proc struct {
 	// ticks is when that was started, in the kernel's count.
 	mark  string
 	ticks uint64
-	// pidfd is of a process that is not our child, -1 otherwise.
-	pidfd int
+	// foreign holds a process that is not our child; nil otherwise.
+	foreign *state.Held
+	// added is set for one that a client has added to its group.
+	added bool
 	// saved is our part of the state as it was saved, nil when it has changed.
 	saved []byte
 	// waiters are told of every change; one that returns true is done.
@@ -77,7 +80,7 @@ func newProc(d *Daemon, g *group, cfg *plan.Process) *proc {
 	}
 	p.deadline = newTimer(func() { p.apply(process.Timer{}) })
 	p.logsDue = newTimer(d.pumpStarts)
-	p.stdin.fd, p.pidfd = -1, -1
+	p.stdin.fd = -1
 	return p
 }
 
@@ -157,23 +160,12 @@ func (p *proc) kill(e process.Kill) {
 }
 
 // send sends a signal to the process, or to its group. A process that is not
-// our child may be gone at any time and its pid be somebody else's, so there
-// the descriptor counts.
+// our child may be gone at any time and its pid be somebody else's.
 func (p *proc) send(pid int, sig unix.Signal, group bool) error {
-	if p.pidfd < 0 {
+	if p.foreign == nil {
 		return spawn.Kill(pid, sig, group)
 	}
-	if group {
-		ended, err := unix.Poll([]unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}, 0)
-		if err != nil || ended > 0 {
-			return nil
-		}
-		return spawn.Kill(pid, sig, true)
-	}
-	if err := unix.PidfdSendSignal(p.pidfd, sig, nil, 0); err != nil && err != unix.ESRCH {
-		return err
-	}
-	return nil
+	return p.foreign.Signal(sig, group)
 }
 
 // await calls done now and at every change of the process until it returns

@@ -182,7 +182,7 @@ func (d *Daemon) snapshot() *state.Snapshot {
 	s := &state.Snapshot{Head: state.Head{
 		Version: state.Version, BootID: d.bootID, PIDNS: d.pidNS, Instance: d.instance, Generation: d.generation,
 		Supd: os.Getpid(), Runs: int64(d.lastRun), Serial: d.events.hub.Serial(),
-		Suplog: d.logs.pid, SuplogTicks: d.logs.ticks,
+		Suplog: d.logs.pid, SuplogTicks: d.logs.ticks, Leaving: d.mood != MoodRunning,
 	}}
 	for w := range d.sweeps {
 		s.Sweeps = append(s.Sweeps, state.Sweep{Leader: w.leader, Ticks: w.ticks, Mark: w.mark, UntilMono: d.toMonotonic(w.until)})
@@ -210,7 +210,7 @@ func (p *proc) stateNow() state.Process {
 		State: int(p.m.State), PID: p.m.PID, Failures: p.m.Failures,
 		Started: p.m.Started, Ended: p.m.Ended, ExitStatus: p.m.ExitStatus, SpawnErr: p.m.SpawnErr,
 	}
-	s.Mark = p.mark
+	s.Mark, s.Added = p.mark, p.added
 	if p.m.PID != 0 {
 		s.Ticks = p.ticks
 	}

@@ -220,7 +220,7 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 	}
 	j.note(r.pid)
 	r.ticks, _, _ = state.Ticks(r.pid)
-	if fd, err := unix.PidfdOpen(r.pid, unix.PIDFD_NONBLOCK); err == nil {
+	if fd, err := spawn.Pidfd(r.pid); err == nil {
 		r.pidfd = fd
 	}
 	if protocol >= 0 {

@@ -2,16 +2,17 @@ package daemon
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sup/lib/plan"
 	"sup/lib/process"
+	"sup/lib/spawn"
 	"sup/supd/internal/activity"
 	"sup/supd/internal/fcgi"
 	"sup/supd/internal/state"
@@ -27,70 +28,155 @@ import (
 const unknownStatus = "exit status unknown (supervisor was down)"
 
 // resumeFrom takes over what an earlier daemon has left, and reports whether
-// there was anything.
+// there was anything: if not, this is a first start.
 func (d *Daemon) resumeFrom(saved *state.State) bool {
 	if saved != nil && saved.Instance != "" {
 		d.instance = saved.Instance
 	}
-	living := map[string]state.Living{}
-	switch {
-	case d.opts.Upgraded && saved != nil:
-		// Nothing was under way.
-	case d.opts.StateDir == nil, saved == nil && !d.opts.StateDir.Abandoned():
-		return false
-	default:
-		living = state.FindLiving(d.instance)
-	}
 	groups, err := groupsOf(saved)
 	if err != nil {
 		d.log.Print(activity.Warn, "cannot use a group in the state of the daemon before: "+err.Error()+"; looking for programs by their marks")
-		if d.opts.Upgraded {
-			living = state.FindLiving(d.instance)
-		}
 		saved = nil
 	}
+	if d.opts.Upgraded && saved != nil {
+		// The groups are those that were active, and nothing was under way.
+		e := &estate{State: saved, succession: inherit(groups)}
+		e.logger = d.logs.find(saved.Suplog, saved.SuplogTicks)
+		d.takeOver(e)
+		d.log.Print(activity.Info, fmt.Sprintf("upgraded in place, generation %d: %d programs run on", d.generation, d.kept))
+		return true
+	}
+	if d.opts.StateDir == nil || saved == nil && !d.opts.StateDir.Abandoned() {
+		return false
+	}
+	e := &estate{State: saved, living: d.findLiving()}
 	if saved == nil {
-		if len(living) == 0 {
-			return false
-		}
-		saved = d.stateFromMarks(living)
+		e.State = d.stateFromMarks(e.living)
 		for i := range d.plan.Groups {
 			groups = append(groups, &d.plan.Groups[i])
 		}
 	}
-	d.generation = saved.Generation + 1
-	d.lastRun = int32(saved.Runs)
-	d.events.hub.Resume(saved.Serial)
+	e.logger = d.logs.find(e.Suplog, e.SuplogTicks)
+	alive := e.survivors()
+	if len(alive) == 0 && e.logger == nil {
+		// What stood in the state were facts about what is gone. Only the
+		// numbers of runs go on, for the sake of what a program may have left.
+		d.lastRun = int32(e.Runs)
+		if saved != nil {
+			d.log.Print(activity.Info, "nothing that the daemon before has started runs any more: starting as at first")
+		}
+		return false
+	}
+	e.succession = succeed(&succeeding{
+		before: groups, next: d.plan.Groups, alive: alive, added: e.added(), leaving: e.Leaving,
+	})
+	d.takeOver(e)
+	d.log.Print(activity.Info, fmt.Sprintf("took over from supd with pid %d: %d programs run on", e.Supd, d.kept))
+	for _, note := range e.notes {
+		d.log.Print(activity.Warn, note)
+	}
+	return true
+}
 
-	byName := map[[2]string]*state.Process{}
-	for i := range saved.Processes {
-		s := &saved.Processes[i]
-		byName[[2]string{s.Group, s.Name}] = s
+// estate is what a daemon before has left.
+type estate struct {
+	*state.State
+	// living are the processes with marks of ours, by the name of the process.
+	living map[string]state.Living
+	logger *predecessor
+	succession
+}
+
+// survivors are the process entries of which a program runs.
+func (e *estate) survivors() map[entry]bool {
+	alive := map[entry]bool{}
+	for i := range e.Processes {
+		s := &e.Processes[i]
+		key := entry{s.Group, s.Name}
+		if _, ok := e.living[key.apiName()]; ok || s.PID != 0 && state.Survives(s.PID, s.Ticks) {
+			alive[key] = true
+		}
 	}
-	for _, cfg := range groups {
-		d.addGroupAs(cfg, byName)
+	return alive
+}
+
+// added are the process entries that clients have added to their groups.
+func (e *estate) added() map[entry]bool {
+	added := map[entry]bool{}
+	for i := range e.Processes {
+		if s := &e.Processes[i]; s.Added {
+			added[entry{s.Group, s.Name}] = true
+		}
 	}
-	d.logs.lastSeq = saved.Asked
-	d.logs.takeOver(saved.Suplog, saved.SuplogTicks)
-	ended := d.endedUnwritten(living)
-	kept := 0
+	return added
+}
+
+// findLiving finds the programs that run by their marks. What a run has left
+// behind carries its mark, too: where it is known which process the run was, no
+// other is taken for it.
+func (d *Daemon) findLiving() map[string]state.Living {
+	living := state.FindLiving(d.instance)
+	for name, l := range living {
+		if pid := d.opts.StateDir.PIDOf(name, l.Run); pid != 0 && pid != l.PID {
+			delete(living, name)
+		}
+	}
+	return living
+}
+
+// takeOver goes on with what there is.
+func (d *Daemon) takeOver(e *estate) {
+	d.generation = e.Generation + 1
+	d.lastRun = int32(e.Runs)
+	d.events.hub.Resume(e.Serial)
+
+	known, saved := map[entry]bool{}, map[entry]*state.Process{}
+	for i := range e.Processes {
+		s := &e.Processes[i]
+		key := entry{s.Group, s.Name}
+		known[key] = true
+		if e.fates[key] != fateFresh {
+			saved[key] = s
+		}
+	}
+	for _, cfg := range e.groups {
+		d.addGroupAs(cfg, saved)
+	}
+	d.logs.lastSeq = e.Asked
+	d.logs.goOn(e.logger, func(p *proc) bool { return saved[p.entry()] != nil })
+	d.adoptSockets()
+	ended := d.endedUnwritten(e.living)
+	var leave []*proc
 	for _, p := range d.listing {
-		s := byName[[2]string{p.group.name(), p.cfg.Name}]
-		if s == nil {
+		key := p.entry()
+		l, seen := e.living[p.apiName()]
+		if was, ok := ended[p.apiName()]; ok && (saved[key] != nil || !e.Leaving) {
+			l, seen = was, true
+		}
+		s := saved[key]
+		if s == nil && (known[key] || !seen) {
 			continue
 		}
-		l, seen := living[p.apiName()]
-		if e, ok := ended[p.apiName()]; ok {
-			l, seen = e, true
+		if s == nil {
+			// It was added, and started, when nothing could be written down any
+			// more.
+			s = &state.Process{Group: key.group, Name: key.name}
 		}
+		p.added = s.Added
 		if p.resume(s, l, seen) {
-			kept++
+			d.kept++
+		}
+		switch {
+		case e.fates[key] == fateGone:
+			leave = append(leave, p)
+		case e.Leaving:
+			d.soon(p.startWhenStopped)
 		}
 	}
-	for _, w := range saved.Sweeps {
+	for _, w := range e.Sweeps {
 		d.sweep(w.Leader, w.Ticks, w.Mark, d.fromMonotonic(w.UntilMono)-d.now())
 	}
-	for group, texts := range saved.Stdin {
+	for group, texts := range e.Stdin {
 		for name, text := range texts {
 			if p := d.find(group, name); p != nil {
 				_ = p.stdin.write(d, text)
@@ -99,16 +185,57 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 	}
 	d.soon(d.logs.settleDeposits)
 	d.dirty = true
-	if len(saved.Pools) > 0 {
-		d.events.restorePools(saved.Pools)
+	if len(e.Pools) > 0 {
+		d.events.restorePools(e.Pools)
 	}
-	if d.opts.Upgraded {
-		d.log.Print(activity.Info, fmt.Sprintf("upgraded in place, generation %d: %d programs run on", d.generation, kept))
-	} else {
-		d.log.Print(activity.Info, fmt.Sprintf("took over from supd with pid %d: %d programs run on", saved.Supd, kept))
+	if !d.opts.Upgraded {
+		d.soon(func() { d.dismiss(leave, func() { d.autostart(d.order) }) })
 	}
-	d.kept = kept
-	return true
+}
+
+// startWhenStopped starts a process again that a shutdown was about to stop, if it
+// is one that starts by itself.
+func (p *proc) startWhenStopped() {
+	if p.m.State != process.Stopping || !p.cfg.AutoStart {
+		return
+	}
+	p.await(func() bool {
+		if p.m.State.IsStopped() {
+			p.d.soon(func() { p.apply(process.Start{}) })
+			return true
+		}
+		return false
+	})
+}
+
+// dismiss stops processes that are not in the configuration any more, and takes
+// them out of their groups. Then it calls done.
+func (d *Daemon) dismiss(procs []*proc, done func()) {
+	left := 1
+	finish := func() {
+		if left--; left == 0 {
+			done()
+		}
+	}
+	for _, p := range procs {
+		left++
+		p.apply(process.Stop{})
+		p.await(func() bool {
+			if !p.m.State.IsStopped() || p.end != nil {
+				return false
+			}
+			d.soon(func() {
+				if g := p.group; len(g.procs) == 1 {
+					d.removeGroup(g)
+				} else {
+					d.removeProcess(g, p)
+				}
+				finish()
+			})
+			return true
+		})
+	}
+	finish()
 }
 
 // endedUnwritten are runs that suplog knows of, or that are on record, and that
@@ -157,10 +284,7 @@ func (d *Daemon) stateFromMarks(living map[string]state.Living) *state.State {
 		g := &d.plan.Groups[i]
 		for k := range g.Processes {
 			c := &g.Processes[k]
-			name := g.Name + ":" + c.Name
-			if g.Name == c.Name {
-				name = c.Name
-			}
+			name := entry{g.Name, c.Name}.apiName()
 			sp := state.Process{Group: g.Name, Name: c.Name}
 			if l, ok := living[name]; ok {
 				began := state.StartTime(l.Ticks)
@@ -248,38 +372,51 @@ func (p *proc) resumeUnwritten(l state.Living) {
 func (p *proc) adopt(listenerState string) bool {
 	d, pid := p.d, p.m.PID
 	p.run = run{number: p.runNumber(), pid: pid}
-	pidfd, parent, err := state.VerifyParent(pid, p.ticks)
-	if err != nil {
-		// Gone, and perhaps somebody else has its pid by now. suplog may have
-		// a descriptor of it.
-		held, ok := d.logs.held[p.mark]
-		delete(d.logs.held, p.mark)
-		go func() {
-			status, known := unix.WaitStatus(0), false
-			if ok {
-				status, known = state.ExitStatus(held.pidfd, pid)
-				unix.Close(held.pidfd)
-			}
-			d.post(func() { p.endedAs(status, known, d.turn()) })
-		}()
-		p.end = &ending{} // nothing is to be signalled
+	if d.opts.Upgraded && spawn.IsChild(pid) {
+		d.children[pid] = p
+		p.adoptPipes(listenerState)
+		return true
+	}
+	held, _, err := state.Hold(pid, p.ticks)
+	if errors.Is(err, unix.ESRCH) {
+		p.adoptEnd()
 		return false
 	}
-	p.adoptStdin(pidfd)
+	if err != nil {
+		d.log.Print(activity.Warn, p.fullName()+": "+err.Error()+"; it is neither signalled nor started again before that is clear")
+	}
+	p.foreign = held
+	d.adopted[pid] = p
+	if err == nil {
+		p.adoptPipes(listenerState)
+	}
+	d.watch(p)
+	return true
+}
+
+// adoptEnd is for a process that is gone, and perhaps somebody else has its pid by
+// now. suplog may have a descriptor of it.
+func (p *proc) adoptEnd() {
+	d, pid := p.d, p.m.PID
+	held, ok := d.logs.held[p.mark]
+	delete(d.logs.held, p.mark)
+	go func() {
+		status, known := unix.WaitStatus(0), false
+		if ok {
+			status, known = state.ExitStatus(held.pidfd, pid)
+			unix.Close(held.pidfd)
+		}
+		d.post(func() { p.endedAs(status, known, d.turn()) })
+	}()
+	p.end = &ending{} // nothing is to be signalled
+}
+
+func (p *proc) adoptPipes(listenerState string) {
+	p.adoptStdin()
 	p.adoptOutput()
 	if p.listener != nil {
 		p.adoptListener(listenerState)
 	}
-	if parent == os.Getpid() {
-		// Still our child, after an upgrade in place.
-		unix.Close(pidfd)
-		d.children[pid] = p
-		return true
-	}
-	p.pidfd = pidfd
-	d.adopted[pid] = p
-	d.watch(p, pid, pidfd)
-	return true
 }
 
 // runNumber is the number in a process's mark.
@@ -289,8 +426,25 @@ func (p *proc) runNumber() int32 {
 }
 
 // watch reports the end of a process that is not our child.
-func (d *Daemon) watch(p *proc, pid, pidfd int) {
-	file := os.NewFile(uintptr(pidfd), "pidfd")
+func (d *Daemon) watch(p *proc) {
+	held, pid := p.foreign, p.m.PID
+	if held.FD() < 0 {
+		if d.vigil.index < 0 {
+			d.timers.set(d.vigil, d.now()+vigilPause)
+		}
+		return
+	}
+	// A descriptor of its own, since that of p is closed by the loop.
+	own, err := unix.FcntlInt(uintptr(held.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		d.after(vigilPause, func() {
+			if p.foreign == held {
+				d.watch(p)
+			}
+		})
+		return
+	}
+	file := os.NewFile(uintptr(own), "pidfd")
 	go func() {
 		defer file.Close()
 		raw, err := file.SyscallConn()
@@ -301,15 +455,11 @@ func (d *Daemon) watch(p *proc, pid, pidfd int) {
 			n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 			return n > 0
 		})
-		status, known := state.ExitStatus(pidfd, pid)
+		status, known := state.ExitStatus(own, pid)
 		ended := make(chan struct{})
 		d.post(func() {
 			defer close(ended)
-			if d.adopted[pid] == p {
-				delete(d.adopted, pid)
-				p.pidfd = -1
-				p.endedAs(status, known, d.turn())
-			}
+			p.foreignEnded(held, status, known)
 		})
 		select {
 		case <-ended:
@@ -318,50 +468,137 @@ func (d *Daemon) watch(p *proc, pid, pidfd int) {
 	}()
 }
 
-// adoptStdin opens our end of the process's standard input anew, or the socket
-// of a FastCGI program.
-func (p *proc) adoptStdin(pidfd int) {
-	if g := p.group; g.socket != nil {
-		g.socket.Use()
-		p.usesSocket = true
-		if g.socket.FD() < 0 {
-			if fd, err := fcgi.Fetch(pidfd); err == nil && g.socket.Adopt(fd) != nil {
-				unix.Close(fd)
-			}
+// vigilPause is how often processes are looked at whose end nothing reports.
+const vigilPause = 200 * time.Millisecond
+
+// lookAtForeign looks whether processes have ended that are not our children and
+// of which this system gives no descriptors (Linux before 5.3, or a seccomp
+// profile). It is the function of a timer, which is armed as long as there are any.
+func (d *Daemon) lookAtForeign() {
+	for _, p := range d.adopted {
+		if p.foreign.FD() >= 0 {
+			continue
 		}
-		return
-	}
-	if fd, err := openPipeOf(p.m.PID, 0, unix.O_WRONLY); err == nil {
-		p.stdin.attach(fd)
+		if ended, status, known := p.foreign.Ended(); ended {
+			d.soon(func() { p.foreignEnded(p.foreign, status, known) })
+		}
+		d.timers.set(d.vigil, d.now()+vigilPause)
 	}
 }
 
-// openPipeOf opens a descriptor of another process anew, if it is a pipe. Nothing
-// else is opened: a file may be on a disk that hangs, and opening a device may
-// do something.
-func openPipeOf(pid, n, how int) (int, error) {
-	link := "/proc/" + strconv.Itoa(pid) + "/fd/" + strconv.Itoa(n)
-	if target, err := os.Readlink(link); err != nil || !strings.HasPrefix(target, "pipe:") {
-		return -1, unix.EINVAL
+// foreignEnded is called when a process has ended that is not our child.
+func (p *proc) foreignEnded(held *state.Held, status unix.WaitStatus, known bool) {
+	if held == nil || p.foreign != held {
+		return
 	}
-	fd, err := unix.Open(link, how|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	delete(p.d.adopted, p.m.PID)
+	held.Close()
+	p.foreign = nil
+	p.endedAs(status, known, p.d.turn())
+}
+
+// adoptSockets goes on with the listening sockets of FastCGI groups that the image
+// before us has left.
+func (d *Daemon) adoptSockets() {
+	for name, fd := range d.opts.Sockets {
+		if g := d.groups[name]; g == nil || g.socket == nil || g.socket.Adopt(fd) != nil {
+			unix.Close(fd)
+		}
+	}
+}
+
+// adoptStdin opens our end of the process's standard input again, or the socket
+// of a FastCGI program.
+func (p *proc) adoptStdin() {
+	g := p.group
+	if g.socket == nil {
+		if fd, err := p.openPipe(0, unix.O_WRONLY); err == nil {
+			p.stdin.attach(fd)
+		}
+		return
+	}
+	g.socket.Use()
+	p.usesSocket = true
+	if g.socket.FD() >= 0 {
+		return
+	}
+	if err := p.fetchSocket(); err != nil && !g.socketLost {
+		g.socketLost = true
+		p.d.log.Print(activity.Warn, "cannot get the socket of "+g.name()+" back from its processes: "+err.Error()+
+			"; they serve on, but another one can be started only when all of them have stopped; hint: that needs Linux 5.6, and a seccomp profile that permits pidfd_getfd")
+	}
+}
+
+// fetchSocket gets the listening socket of a group back from a process of it.
+func (p *proc) fetchSocket() error {
+	pidfd, own := -1, true
+	if p.foreign != nil {
+		pidfd, own = p.foreign.FD(), false
+	}
+	if pidfd < 0 {
+		var err error
+		if pidfd, err = spawn.Pidfd(p.m.PID); err != nil {
+			return err
+		}
+		own = true
+	}
+	if own {
+		defer unix.Close(pidfd)
+	}
+	fd, err := fcgi.Fetch(pidfd)
 	if err != nil {
-		return -1, err
+		return err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+	if err := p.group.socket.Adopt(fd); err != nil {
 		unix.Close(fd)
-		return -1, unix.EINVAL
+		return err
+	}
+	return nil
+}
+
+// openPipe opens a descriptor of the process again, if it is a pipe.
+func (p *proc) openPipe(n, how int) (int, error) {
+	fd, err := openPipeOf(p.m.PID, n, how)
+	if err != nil || p.foreign == nil {
+		return fd, err
+	}
+	if ended, _, _ := p.foreign.Ended(); ended {
+		// It may have been another one that had its pid.
+		unix.Close(fd)
+		return -1, unix.ESRCH
 	}
 	return fd, nil
 }
+
+// openPipeOf opens a descriptor of another process again, if it is a pipe. Nothing
+// else is opened, not even for a moment: a file may be on a disk that hangs, and
+// opening a device may do something. So it is looked at before it is opened, by a
+// descriptor that only names it.
+func openPipeOf(pid, n, how int) (int, error) {
+	named, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd/"+strconv.Itoa(n), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(named)
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(named, &fs); err != nil {
+		return -1, err
+	}
+	if fs.Type != pipeFS {
+		return -1, unix.EINVAL
+	}
+	return unix.Open("/proc/self/fd/"+strconv.Itoa(named), how|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+}
+
+// pipeFS is the type of the file system of pipes that have no name.
+const pipeFS = 0x50495045
 
 // adoptOutput finds the pipes of a process whose streams no suplog has handed
 // back: the process itself holds them open.
 func (p *proc) adoptOutput() {
 	for i, s := range p.streams() {
 		if s.pipe < 0 && (p.listener == nil || i > 0) {
-			if fd, err := openPipeOf(p.m.PID, i+1, unix.O_RDONLY); err == nil {
+			if fd, err := p.openPipe(i+1, unix.O_RDONLY); err == nil {
 				s.pipe = fd
 			}
 		}
@@ -379,7 +616,7 @@ func (p *proc) adoptListener(was string) {
 	d := p.d
 	pool := p.group.pool
 	d.events.do(pool.Process(p.cfg.Name, p.m.State.String()))
-	fd, err := openPipeOf(p.m.PID, 1, unix.O_RDONLY)
+	fd, err := p.openPipe(1, unix.O_RDONLY)
 	if err == nil {
 		p.listener.started(fd)
 	}
@@ -395,7 +632,3 @@ func (p *proc) adoptListener(was string) {
 		d.events.do(pool.Output(p.cfg.Name, []byte("READY\n")))
 	}
 }
-
-// isOurChild tells whether a process is our child, as it is after an upgrade in
-// place, but not after a takeover.
-func isOurChild(pid int) bool { return state.Parent(pid) == os.Getpid() }

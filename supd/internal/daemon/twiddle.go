@@ -76,6 +76,7 @@ func (d *Daemon) addProcesses(g *group, added []plan.Process) error {
 	}
 	for i := range added {
 		p := newProc(d, g, &added[i])
+		p.added = true
 		g.procs = append(g.procs, p)
 		p.makeStreams(nil)
 		if !p.cfg.AutoStart {

@@ -248,11 +248,16 @@ func (d *Daemon) lastStep(stdin map[string]map[string][]byte, patience time.Dura
 	snapshot.Pools = d.events.savePools()
 	snapshot.Asked = d.logs.lastSeq
 	snapshot.Stdin = stdin
-	suplog := 0
-	if d.logs.conn != nil && d.logs.sending.Load() == 0 {
-		suplog = d.logs.conn.FD()
+	left := Descriptors{Sockets: map[string]int{}}
+	for _, g := range d.order {
+		if g.socket != nil && g.socket.FD() >= 0 {
+			left.Sockets[g.name()] = g.socket.FD()
+		}
 	}
-	err := d.opts.Replace(snapshot, suplog)
+	if d.logs.conn != nil && d.logs.sending.Load() == 0 {
+		left.Suplog = d.logs.conn.FD()
+	}
+	err := d.opts.Replace(snapshot, left)
 	// Still here: it could not be done.
 	d.log.Print(activity.Error, "cannot upgrade, everything goes on as it is: "+err.Error())
 	d.unpause()

@@ -44,26 +44,16 @@ func Ticks(pid int) (ticks uint64, zombie bool, err error) {
 
 // Verify opens a descriptor for the process that has a pid, if it is the one
 // that was started at ticks, be it a zombie by now. ESRCH says that that one is
-// gone.
+// gone; any other error, that there is no descriptor to be had.
 func Verify(pid int, ticks uint64) (pidfd int, err error) {
-	pidfd, _, err = VerifyParent(pid, ticks)
-	return pidfd, err
-}
-
-// VerifyParent is Verify, and tells whose child the process is.
-func VerifyParent(pid int, ticks uint64) (pidfd, parent int, err error) {
-	pidfd, err = unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	h, _, err := Hold(pid, ticks)
+	if err == nil && h.fd < 0 {
+		err = unix.ENOSYS
+	}
 	if err != nil {
-		return -1, 0, err
+		return -1, err
 	}
-	// Looked at when the descriptor is open, it cannot change any more.
-	r := reader{buf: make([]byte, 1024)}
-	st, err := r.status(pid)
-	if err != nil || st.ticks != ticks {
-		unix.Close(pidfd)
-		return -1, 0, unix.ESRCH
-	}
-	return pidfd, st.parent, nil
+	return h.fd, nil
 }
 
 // StartTime is the wall clock at ticks after boot.

@@ -44,6 +44,16 @@ func (d *Dir) LatestRun(process string) (latest Started, ok bool) {
 	return latest, ok
 }
 
+// PIDOf is the pid that a run of a process has had, 0 if that is not on record.
+func (d *Dir) PIDOf(process string, run int64) int {
+	for _, s := range d.onRecord {
+		if s.Run == run && s.digest == digest(process, s.Run, s.PID) {
+			return s.PID
+		}
+	}
+	return 0
+}
+
 // recorded is a record as it was found.
 type recorded struct {
 	Started

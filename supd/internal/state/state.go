@@ -54,6 +54,9 @@ type Head struct {
 	Serial int64 `json:"serial"`
 	// Sweeps are for what stopped programs have left behind.
 	Sweeps []Sweep `json:"sweeps,omitempty"`
+	// Leaving is set during a shutdown or a restart: what has stopped by then
+	// was not meant to stay so.
+	Leaving bool `json:"leaving,omitempty"`
 	// Asked is the number of the last question to suplog. It and all that
 	// follows is there only in an upgrade in place.
 	Asked uint32 `json:"asked,omitempty"`
@@ -141,6 +144,8 @@ type Process struct {
 	// time.
 	Stdout string `json:"stdout,omitempty"`
 	Stderr string `json:"stderr,omitempty"`
+	// Added is set for a process that a client has added to its group.
+	Added bool `json:"added,omitempty"`
 	// Listener is where an event listener stands in its protocol.
 	Listener string `json:"listener,omitempty"`
 }
