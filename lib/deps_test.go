@@ -42,10 +42,11 @@ const drawing = `
 	# supd: one owner of state, and the servers that ask it.
 	NONE < supd/internal/activity, supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suspend, supd/internal/systemd;
 	spawn, supd/internal/crash < supd/internal/state;
-	plan < supd/internal/fcgi;
+	safepath < supd/internal/unixsock;
+	plan, supd/internal/unixsock < supd/internal/fcgi;
 	event, logwire, plan, process, rpc, spawn,
 	supd/internal/activity, supd/internal/cgroup, supd/internal/fcgi, supd/internal/state, supd/internal/suspend < supd/internal/daemon;
-	access, logfile, plan, rpc, supd/internal/suspend < supd/internal/server;
+	access, logfile, plan, rpc, supd/internal/suspend, supd/internal/unixsock < supd/internal/server;
 	cli, supd/internal/daemon, supd/internal/early, supd/internal/hurry, supd/internal/server, supd/internal/systemd < supd;
 
 	# The other tools.

@@ -27,6 +27,7 @@ import (
 	"sup/supd/internal/server"
 	"sup/supd/internal/state"
 	"sup/supd/internal/systemd"
+	"sup/supd/internal/unixsock"
 )
 
 // run is supd from its command line to its exit status: 0 after an orderly
@@ -131,6 +132,10 @@ func boot(s *start) int {
 		return usageError(s.stderr, s.prog, err)
 	}
 	if err := s.probeSockets(); err != nil && s.upgraded == nil {
+		var taken *unixsock.TakenError
+		if errors.As(err, &taken) {
+			return usageError(s.stderr, s.prog, err)
+		}
 		fmt.Fprintf(s.stderr, "Error: %v\n", err)
 		return 1
 	}
@@ -409,7 +414,7 @@ func (s *start) reopenServers(p *plan.Plan) error {
 	}
 	defer func() {
 		for _, f := range files {
-			f.Close()
+			f.File.Close()
 		}
 	}()
 	opts := s.serverOptions(p)
@@ -421,16 +426,10 @@ func (s *start) reopenServers(p *plan.Plan) error {
 	old := s.servers
 	s.servers = next
 	next.Serve(s.daemon, s.log)
-	for _, conf := range s.plan.Servers {
-		stays := slices.ContainsFunc(p.Servers, func(c plan.Server) bool { return server.Address(c) == server.Address(conf) })
-		if conf.Unix && !stays && !slices.Contains(opts.Lent, server.Address(conf)) {
-			_ = os.Remove(conf.Path)
-		}
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	go func() {
 		defer cancel()
-		_ = old.Abandon(ctx)
+		_ = old.Abandon(ctx, next)
 	}()
 	return nil
 }

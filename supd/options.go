@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -71,14 +70,14 @@ func (s *start) serverOptions(p *plan.Plan) server.Options {
 
 // takeSockets finds the sockets that we were given at our start: by the image
 // before us, or by the service manager. It may be called once.
-func (s *start) takeSockets() map[string]*os.File {
+func (s *start) takeSockets() map[string]server.Inherited {
 	if s.upgraded != nil {
 		s.lent = s.upgraded.Lent
 		return s.upgraded.sockets()
 	}
-	files := server.SocketAddresses(s.activated)
-	s.lent = slices.Sorted(maps.Keys(files))
-	return files
+	sockets := server.SocketAddresses(s.activated)
+	s.lent = slices.Sorted(maps.Keys(sockets))
+	return sockets
 }
 
 // notify is our side of the talk with the service manager, nil if there is

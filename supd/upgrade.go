@@ -22,6 +22,7 @@ import (
 	"sup/supd/internal/early"
 	"sup/supd/internal/server"
 	"sup/supd/internal/state"
+	"sup/supd/internal/unixsock"
 )
 
 // The descriptor part of an upgrade in place: what goes over from one image to
@@ -38,8 +39,10 @@ type heritage struct {
 	// descriptor of its lock.
 	StateDir string
 	Lock     int
-	// Sockets are the listening sockets, by address.
-	Sockets map[string]int
+	// Sockets are the listening sockets, by address; SocketFiles the files of
+	// unix sockets among them.
+	Sockets     map[string]int
+	SocketFiles map[string]unixsock.ID
 	// Lent are the addresses of those that the service manager has opened.
 	Lent []string
 	// Calls are those that wait for a process.
@@ -96,12 +99,12 @@ func (h *heritage) state() (*state.Dir, *state.State) {
 	return dir, saved
 }
 
-func (h *heritage) sockets() map[string]*os.File {
-	files := map[string]*os.File{}
+func (h *heritage) sockets() map[string]server.Inherited {
+	sockets := map[string]server.Inherited{}
 	for address, fd := range h.Sockets {
-		files[address] = os.NewFile(uintptr(fd), address)
+		sockets[address] = server.Inherited{File: os.NewFile(uintptr(fd), address), ID: h.SocketFiles[address]}
 	}
-	return files
+	return sockets
 }
 
 // calls are the calls that wait for a process, to be answered by us.
@@ -155,12 +158,12 @@ func (s *start) replace(snapshot *state.Snapshot, left daemon.Descriptors) error
 	if err != nil {
 		return err
 	}
-	h := heritage{Sockets: map[string]int{}, Lent: s.lent, State: text}
+	h := heritage{Sockets: map[string]int{}, SocketFiles: map[string]unixsock.ID{}, Lent: s.lent, State: text}
 	var pass []int
 	for address, f := range files {
-		defer f.Close()
-		fd := int(f.Fd())
-		h.Sockets[address] = fd
+		defer f.File.Close()
+		fd := int(f.File.Fd())
+		h.Sockets[address], h.SocketFiles[address] = fd, f.ID
 		pass = append(pass, fd)
 	}
 	for _, c := range s.servers.Held() {

@@ -91,7 +91,7 @@ func (d *Dir) trust(path, name string, st *unix.Stat_t) error {
 	k := kind(st)
 	foreign := d.shared || int(d.st.Uid) != me && d.st.Uid != 0
 	switch {
-	case d.bound && owner != d.as:
+	case d.bound && owner != d.as && k != unix.S_IFSOCK:
 		return refuse(unix.EACCES, "of "+userName(owner)+" lies in "+d.because+" of "+userName(d.as)+", as whom the process may not act; hint: give it to that user")
 	case d.shared && d.Sticky() && (k == unix.S_IFREG || k == unix.S_IFIFO) && owner != me && owner != int(d.st.Uid):
 		return refuse(unix.EACCES, "belongs to "+userName(owner)+", in a directory where everybody can make files; hint: remove it, or use a directory of its own")

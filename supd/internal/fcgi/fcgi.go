@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sup/lib/plan"
+	"sup/supd/internal/unixsock"
 )
 
 // Socket is a listening socket with a count of its users.
@@ -136,7 +137,7 @@ func (s *Socket) createTCP(address string) error {
 		err = os.NewSyscallError("bind", unix.Bind(fd, sa))
 	}
 	if err == nil {
-		err = s.listen(fd)
+		err = os.NewSyscallError("listen", unix.Listen(fd, s.backlog()))
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -146,51 +147,27 @@ func (s *Socket) createTCP(address string) error {
 	return nil
 }
 
-// createUnix makes a unix socket. Nobody can connect before mode and owner are
-// right: until it listens, the kernel refuses.
+// createUnix makes a unix socket. One that a run before has left is replaced, also
+// if somebody still has it: programs that outlived their daemon do. Those of
+// other users are left alone while somebody listens there.
 func (s *Socket) createUnix(path string) error {
-	// What is there is of a run that did not end in order, or so Supervisor
-	// takes it.
-	if err := unix.Unlink(path); err != nil && err != unix.ENOENT {
-		return &os.PathError{Op: "unlink", Path: path, Err: err}
+	mode := s.config.Mode
+	if mode < 0 {
+		mode = 0o700
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	made, err := unixsock.Listen(unixsock.Spec{
+		Path: path, Mode: mode, UID: s.config.UID, GID: s.config.GID, Backlog: s.backlog(),
+		Reclaim: []int{unix.Geteuid(), s.config.UID},
+	})
 	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	if s.config.Mode >= 0 {
-		// The file is born with the mode of the unbound socket, less the umask.
-		_ = unix.Fchmod(fd, uint32(s.config.Mode))
-	}
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-		unix.Close(fd)
-		return &os.PathError{Op: "bind", Path: path, Err: err}
-	}
-	if err = s.permit(path); err == nil {
-		err = s.listen(fd)
-	}
-	if err != nil {
-		unix.Close(fd)
-		_ = unix.Unlink(path)
 		return err
 	}
-	s.fd = fd
-	return nil
-}
-
-// permit gives a unix socket its owner and mode, in this order: a change of
-// owner may take bits of the mode away.
-func (s *Socket) permit(path string) error {
-	if s.config.UID >= 0 || s.config.GID >= 0 {
-		if err := unix.Lchown(path, s.config.UID, s.config.GID); err != nil {
-			return fmt.Errorf("cannot change the owner of the socket: %w", err)
-		}
+	// Programs expect one that blocks.
+	if err := unix.SetNonblock(made.FD, false); err != nil {
+		unix.Close(made.FD)
+		return err
 	}
-	if s.config.Mode >= 0 {
-		if err := unix.Chmod(path, uint32(s.config.Mode)); err != nil {
-			return fmt.Errorf("cannot change the mode of the socket: %w", err)
-		}
-	}
+	s.fd = made.FD
 	return nil
 }
 
@@ -198,10 +175,9 @@ func (s *Socket) permit(path string) error {
 // in its place.
 const manyConnections = 1 << 16
 
-func (s *Socket) listen(fd int) error {
-	backlog := s.config.Backlog
-	if backlog <= 0 {
-		backlog = manyConnections
+func (s *Socket) backlog() int {
+	if s.config.Backlog <= 0 {
+		return manyConnections
 	}
-	return os.NewSyscallError("listen", unix.Listen(fd, backlog))
+	return s.config.Backlog
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sup/lib/plan"
+	"sup/supd/internal/unixsock"
 )
 
 func unixConfig(path string) plan.Socket {
@@ -149,39 +150,89 @@ func TestOwnerNotAllowed(t *testing.T) {
 	}
 }
 
-// Whatever is at the path of a unix socket is replaced, except a directory.
-func TestStale(t *testing.T) {
-	for name, make := range map[string]func(path string) error{
-		"dead socket": func(path string) error {
-			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				return err
-			}
-			defer unix.Close(fd)
-			return unix.Bind(fd, &unix.SockaddrUnix{Name: path})
-		},
-		"file":             func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) },
-		"dangling symlink": func(path string) error { return os.Symlink("/nowhere/at/all", path) },
+// A socket that a run before has left is replaced, whether somebody has it or
+// not; nothing else is.
+func TestAttackStrangerAtThePath(t *testing.T) {
+	socket := func(path string) error {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		return unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+	}
+	listening := func(path string) error {
+		l, err := net.Listen("unix", path)
+		if err == nil {
+			t.Cleanup(func() { l.Close() })
+		}
+		return err
+	}
+	for _, test := range []struct {
+		name    string
+		make    func(path string) error
+		foreign bool
+		refused string
+	}{
+		{"dead socket", socket, false, ""},
+		{"dead socket of somebody else", socket, true, ""},
+		{"socket of a program that is left", listening, false, ""},
+		{"socket in use of somebody else", listening, true, "of user nobody listens there"},
+		{"file", func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }, false, "a regular file of user root"},
+		{"file of somebody else", func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }, true, "a regular file of user nobody"},
+		{"dangling link", func(path string) error { return os.Symlink("/nowhere/at/all", path) }, true, "a symbolic link of user nobody"},
+		{"directory", func(path string) error { return os.Mkdir(path, 0o700) }, false, "a directory of user root"},
 	} {
+		if os.Geteuid() != 0 && (test.foreign || test.refused != "") {
+			continue // needs root
+		}
 		path := filepath.Join(t.TempDir(), "s")
-		if err := make(path); err != nil {
+		if err := test.make(path); err != nil {
+			t.Fatal(err)
+		}
+		if test.foreign {
+			if err := os.Lchown(path, 65534, 65534); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, err := os.Lstat(path)
+		if err != nil {
 			t.Fatal(err)
 		}
 		s := New(unixConfig(path))
-		open(t, s)
-		if _, err := net.Dial("unix", path); err != nil {
-			t.Errorf("%s: %v", name, err)
+		s.Use()
+		fd, line, err := s.Open()
+		if line != "Creating socket unix://"+path {
+			t.Errorf("%s: %q", test.name, line)
+		}
+		after, lerr := os.Lstat(path)
+		if lerr != nil {
+			t.Fatal(lerr)
+		}
+		if test.refused != "" {
+			var taken *unixsock.TakenError
+			if !errors.As(err, &taken) || !strings.Contains(err.Error(), test.refused) || !strings.Contains(err.Error(), "; hint: ") {
+				t.Errorf("%s: %v", test.name, err)
+			}
+			if !os.SameFile(before, after) || before.Mode() != after.Mode() {
+				t.Errorf("%s: it was replaced", test.name)
+			}
+			if line := s.Done(); line != "" {
+				t.Errorf("%s: a socket that was never made is closed: %q", test.name, line)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		unix.Close(fd)
+		if c, err := net.Dial("unix", path); err != nil || os.SameFile(before, after) {
+			t.Errorf("%s: not replaced: %v", test.name, err)
+		} else {
+			c.Close()
 		}
 		s.Done()
-	}
-	path := t.TempDir()
-	s := New(unixConfig(path))
-	s.Use()
-	if _, line, err := s.Open(); err == nil || line != "Creating socket unix://"+path {
-		t.Errorf("directory: %q, %v", line, err)
-	}
-	if line := s.Done(); line != "" {
-		t.Errorf("a socket that was never made is closed: %q", line)
 	}
 }
 
@@ -212,7 +263,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{url, unix.EADDRINUSE},
 		{"unix:///nowhere/at/all/s", unix.ENOENT},
-		{"unix:///tmp/" + strings.Repeat("x", 200), unix.EINVAL},
+		{"unix:///tmp/" + strings.Repeat("x", 200), unixsock.ErrTooLong},
 	} {
 		s := New(plan.Socket{URL: test.url, UID: -1, GID: -1, Mode: -1})
 		s.Use()

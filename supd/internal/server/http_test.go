@@ -336,7 +336,7 @@ func TestSocketsAreHandedOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.srv.Abandon(t.Context()); err != nil {
+	if err := s.srv.Abandon(t.Context(), next); err != nil {
 		t.Error(err)
 	}
 	c := s.dial() // before anybody serves

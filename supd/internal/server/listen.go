@@ -7,12 +7,14 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
 
 	"sup/lib/plan"
+	"sup/lib/safepath"
+	"sup/supd/internal/unixsock"
 )
 
 // errInUse has Supervisor's words; people search for them.
@@ -20,9 +22,6 @@ import (
 //lint:ignore ST1005 they are a sentence
 var errInUse = errors.New("Another program is already listening on a port that one of our HTTP servers is configured to use." +
 	"  Shut this program down first before starting supervisord.")
-
-// maxSocketPath is the longest path of a unix socket, in bytes.
-const maxSocketPath = 107
 
 // Address names the socket of a server: "unix:/path" or "tcp:host:port". It
 // is the key under which a listening socket is handed on.
@@ -37,8 +36,8 @@ func Address(s plan.Server) string {
 // systemd does, by the address that they are bound to. A socket bound to every
 // address is found under the empty host. Files that are no such sockets are
 // left out.
-func SocketAddresses(files []*os.File) map[string]*os.File {
-	m := make(map[string]*os.File)
+func SocketAddresses(files []*os.File) map[string]Inherited {
+	m := make(map[string]Inherited)
 	for _, f := range files {
 		l, err := net.FileListener(f)
 		if err != nil {
@@ -46,50 +45,45 @@ func SocketAddresses(files []*os.File) map[string]*os.File {
 		}
 		switch a := l.Addr().(type) {
 		case *net.UnixAddr:
-			m[Address(plan.Server{Unix: true, Path: a.Name})] = f
+			m[Address(plan.Server{Unix: true, Path: a.Name})] = Inherited{File: f}
 		case *net.TCPAddr:
 			host := a.IP.String()
 			if a.IP.IsUnspecified() {
 				host = ""
 			}
-			m[Address(plan.Server{Host: host, Port: a.Port})] = f
+			m[Address(plan.Server{Host: host, Port: a.Port})] = Inherited{File: f}
 		}
 		l.Close()
 	}
 	return m
 }
 
-// fileID tells one file from another.
-type fileID struct{ dev, ino uint64 }
-
-func idOf(path string) (fileID, error) {
-	var st syscall.Stat_t
-	if err := syscall.Lstat(path, &st); err != nil {
-		return fileID{}, err
-	}
-	return fileID{uint64(st.Dev), st.Ino}, nil
+// Inherited is a listening socket that somebody else has opened, and its file if
+// it is a unix socket of ours.
+type Inherited struct {
+	File *os.File
+	ID   unixsock.ID
 }
 
-// listen opens the socket of a server, or takes over the one in inherited,
-// which it then closes.
-func listen(s plan.Server, inherited *os.File, stderr io.Writer) (l listener, id fileID, err error) {
+// listen opens the socket of a server, or takes over the inherited one, which it
+// then closes. A lent one is left as it is.
+func (s *Server) listen(conf plan.Server, inherited Inherited) (l listener, id unixsock.ID, err error) {
 	switch {
-	case inherited != nil:
-		l, err = adopt(s, inherited)
-	case s.Unix:
-		return listenUnix(s, stderr)
+	case inherited.File != nil:
+		if l, err = adopt(conf, inherited.File); err == nil && conf.Unix && !slices.Contains(s.opts.Lent, Address(conf)) {
+			id = s.adjust(conf, inherited.ID)
+		}
+	case conf.Unix:
+		return listenUnix(conf, s.opts.Stderr)
 	default:
 		var lc net.ListenConfig
 		var nl net.Listener
-		if nl, err = lc.Listen(context.Background(), "tcp4", net.JoinHostPort(s.Host, strconv.Itoa(s.Port))); err == nil {
+		if nl, err = lc.Listen(context.Background(), "tcp4", net.JoinHostPort(conf.Host, strconv.Itoa(conf.Port))); err == nil {
 			l = nl.(*net.TCPListener)
 		}
 	}
 	if err != nil {
-		return nil, fileID{}, openError(err)
-	}
-	if s.Unix {
-		id, _ = idOf(s.Path)
+		return nil, unixsock.ID{}, openError(err)
 	}
 	return l, id, nil
 }
@@ -118,7 +112,8 @@ func adopt(s plan.Server, f *os.File) (listener, error) {
 // openError gives an error the words that Supervisor has for it, if any.
 func openError(err error) error {
 	var errno syscall.Errno
-	if !errors.As(err, &errno) {
+	var refused *safepath.Error
+	if errors.As(err, &refused) || !errors.As(err, &errno) {
 		return err
 	}
 	if errno == syscall.EADDRINUSE {
@@ -142,115 +137,57 @@ func errnoName(e syscall.Errno) string {
 	return e.Error()
 }
 
-// listenUnix makes the socket under a temporary name beside its path and moves
-// it into place when its mode and owner are right, so that it never exists with
-// wider rights than it is to have.
-func listenUnix(s plan.Server, stderr io.Writer) (listener, fileID, error) {
-	if len(s.Path) > maxSocketPath {
-		return nil, fileID{}, fmt.Errorf("cannot listen on %q: the path is longer than %d bytes", s.Path, maxSocketPath)
-	}
-	temp := s.Path + "." + strconv.Itoa(os.Getpid())
-	os.Remove(temp)
-	l, err := bindUnix(temp, s.Chmod)
-	if err != nil {
-		return nil, fileID{}, openError(err)
-	}
-	fail := func(err error) (listener, fileID, error) {
-		l.Close()
-		os.Remove(temp)
-		return nil, fileID{}, err
-	}
-	// The umask may have taken rights away.
-	if err := os.Chmod(temp, os.FileMode(s.Chmod)); err != nil {
-		return fail(openError(err))
-	}
-	if s.UID >= 0 || s.GID >= 0 {
-		if err := os.Lchown(temp, s.UID, s.GID); err != nil {
-			if errors.Is(err, syscall.EPERM) {
-				//lint:ignore ST1005 Supervisor's words
-				err = fmt.Errorf("Not permitted to chown %s to uid/gid (%d, %d); adjust \"sockchown\" value in config file or on command line"+
-					" to values that the current user can successfully chown", s.Path, s.UID, s.GID)
-			} else {
-				err = openError(err)
-			}
-			return fail(err)
-		}
-	}
-	if err := place(temp, s.Path, stderr); err != nil {
-		return fail(err)
-	}
-	id, err := idOf(s.Path)
-	if err != nil {
-		return fail(openError(err))
-	}
-	return l, id, nil
+// socketSpec is what the socket of a server is to be like.
+func socketSpec(s plan.Server) unixsock.Spec {
+	return unixsock.Spec{Path: s.Path, Mode: s.Chmod, UID: s.UID, GID: s.GID, Backlog: backlog}
 }
 
-// bindUnix makes a listening socket whose file has at most the rights of mode
-// from the moment it exists: the file takes over the mode of the socket.
-func bindUnix(path string, mode int) (*net.UnixListener, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		if cerr := c.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), uint32(mode)) }); cerr != nil {
-			return cerr
-		}
-		return err
-	}}
-	name := path
-	if len(name) > maxSocketPath {
-		// The temporary name is longer than the real one, and too long: bind
-		// it through its directory.
-		dir, err := os.Open(filepath.Dir(path))
-		if err != nil {
-			return nil, err
-		}
-		defer dir.Close()
-		name = fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))
-	}
-	l, err := lc.Listen(context.Background(), "unix", name)
+// backlog is more than any limit of the system, which the kernel puts in its
+// place.
+const backlog = 1 << 16
+
+func listenUnix(s plan.Server, stderr io.Writer) (listener, unixsock.ID, error) {
+	made, err := unixsock.Listen(socketSpec(s))
 	if err != nil {
-		return nil, err
+		return nil, unixsock.ID{}, unixError(s, err)
 	}
-	ul := l.(*net.UnixListener)
-	ul.SetUnlinkOnClose(false)
-	return ul, nil
+	if made.Replaced {
+		fmt.Fprintf(stderr, "Unlinking stale socket %s\n", s.Path)
+	}
+	l, err := adopt(s, os.NewFile(uintptr(made.FD), s.Path))
+	if err != nil {
+		_ = unixsock.Remove(s.Path, made.ID)
+		return nil, unixsock.ID{}, openError(err)
+	}
+	return l, made.ID, nil
 }
 
-// place moves the socket from its temporary name to its path. What is there
-// already is replaced if nobody answers.
-func place(temp, path string, stderr io.Writer) error {
-	err := os.Link(temp, path)
-	if err == nil {
-		os.Remove(temp)
-		return nil
-	}
-	if !errors.Is(err, syscall.EEXIST) {
-		// No hard links on this file system, or the directory is gone; the
-		// latter shows below too.
-		if _, serr := os.Lstat(path); errors.Is(serr, os.ErrNotExist) {
-			err = os.Rename(temp, path)
-			if err != nil {
-				return openError(err)
-			}
-			return nil
-		}
-	}
-	if inUse(path) {
+// unixError puts what keeps a unix socket from being opened into words, which are
+// Supervisor's where it has some.
+func unixError(s plan.Server, err error) error {
+	var taken *unixsock.TakenError
+	switch {
+	case errors.As(err, &taken) && taken.Listening && taken.UID == os.Geteuid():
 		return errInUse
+	case errors.As(err, &taken) && taken.Listening:
+		return fmt.Errorf("%w (%w)", errInUse, err)
+	case errors.As(err, &taken):
+		return err
+	case errors.Is(err, unixsock.ErrOwner) && errors.Is(err, syscall.EPERM):
+		//lint:ignore ST1005 Supervisor's words
+		return fmt.Errorf("Not permitted to chown %s to uid/gid (%d, %d); adjust \"sockchown\" value in config file or on command line"+
+			" to values that the current user can successfully chown", s.Path, s.UID, s.GID)
 	}
-	fmt.Fprintf(stderr, "Unlinking stale socket %s\n", path)
-	if err := os.Rename(temp, path); err != nil {
-		return openError(err)
-	}
-	return nil
+	return openError(err)
 }
 
-// inUse tells whether somebody listens on a path, or may do so.
-func inUse(path string) bool {
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		c.Close()
-		return true
+// adjust gives the file of a socket that was taken over the mode and the owner
+// that the configuration says now. Clients are served all the same where that
+// cannot be done.
+func (s *Server) adjust(conf plan.Server, known unixsock.ID) unixsock.ID {
+	id, err := unixsock.Adjust(socketSpec(conf), known)
+	if err != nil {
+		s.warnings = append(s.warnings, fmt.Sprintf("cannot set the mode and the owner of the socket %s: %v; hint: restart supd", conf.Path, err))
 	}
-	return !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTSOCK)
+	return id
 }

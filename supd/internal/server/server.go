@@ -43,6 +43,7 @@ import (
 
 	"sup/lib/plan"
 	"sup/supd/internal/suspend"
+	"sup/supd/internal/unixsock"
 )
 
 // Limits of a connection.
@@ -68,12 +69,12 @@ type Options struct {
 	// main interface there are only the system methods.
 	Interfaces []plan.RPCInterface
 	// Inherited are open listening sockets by Address; those that a server
-	// wants are taken over and closed, the others left alone. The mode and
-	// owner of a socket file stay as they are then.
-	Inherited map[string]*os.File
+	// wants are taken over and closed, the others left alone. The files of unix
+	// sockets get the mode and owner of the plan.
+	Inherited map[string]Inherited
 	// Lent are the addresses of sockets that belong to somebody else, who
 	// listens on them when we don't: the files of unix sockets among them are
-	// not removed.
+	// neither changed nor removed.
 	Lent []string
 	// Stderr takes what is to be said at opening. It may be nil.
 	Stderr io.Writer
@@ -91,6 +92,9 @@ type Server struct {
 	memory    budget
 	// large are the large requests that are being answered; the others wait.
 	large chan struct{}
+
+	// warnings are of Open, to be logged when there is a log.
+	warnings []string
 
 	backend  Backend
 	log      Logger
@@ -122,7 +126,7 @@ type endpoint struct {
 	srv      *Server
 	conf     plan.Server
 	listener listener
-	file     fileID // of a unix socket
+	file     unixsock.ID // of a unix socket
 	creds    *credentials
 	hosts    *hostGuard
 	maxConns int
@@ -154,9 +158,9 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 	inherited := maps.Clone(opts.Inherited)
 	for _, conf := range servers {
 		address := Address(conf)
-		l, file, err := listen(conf, inherited[address], opts.Stderr)
+		l, file, err := s.listen(conf, inherited[address])
 		if err != nil {
-			s.closeListeners(true)
+			s.undo(opts.Inherited)
 			return nil, err
 		}
 		delete(inherited, address)
@@ -167,6 +171,25 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 		})
 	}
 	return s, nil
+}
+
+// undo closes what Open has opened. Sockets that are another Server's, too, keep
+// their files.
+func (s *Server) undo(inherited map[string]Inherited) {
+	for _, ep := range s.endpoints {
+		if _, others := inherited[Address(ep.conf)]; !others {
+			ep.unlink()
+		}
+		ep.listener.Close()
+	}
+}
+
+// unlink removes the file of a unix socket, unless it is lent.
+func (ep *endpoint) unlink() {
+	if ep.conf.Unix && !slices.Contains(ep.srv.opts.Lent, Address(ep.conf)) {
+		// Somebody else's socket may lie there by now.
+		_ = unixsock.Remove(ep.conf.Path, ep.file)
+	}
 }
 
 func defaultMaxConns() int {
@@ -194,6 +217,10 @@ func (s *Server) Serve(backend Backend, logger Logger) {
 		}
 		go ep.http.Serve(ep.queue)
 	}
+	for _, line := range s.warnings {
+		logger.Log("WARN", line)
+	}
+	s.warnings = nil
 	s.accept()
 }
 
@@ -203,18 +230,19 @@ func (s *Server) accept() {
 	}
 }
 
-// Files returns duplicates of the listening sockets by Address.
-func (s *Server) Files() (map[string]*os.File, error) {
-	files := make(map[string]*os.File)
+// Files returns duplicates of the listening sockets by Address, for
+// Options.Inherited.
+func (s *Server) Files() (map[string]Inherited, error) {
+	files := make(map[string]Inherited)
 	for _, ep := range s.endpoints {
 		f, err := ep.listener.File()
 		if err != nil {
 			for _, f := range files {
-				f.Close()
+				f.File.Close()
 			}
 			return nil, fmt.Errorf("cannot hand on the socket of %s: %w", Address(ep.conf), err)
 		}
-		files[Address(ep.conf)] = f
+		files[Address(ep.conf)] = Inherited{f, ep.file}
 	}
 	return files, nil
 }
@@ -279,15 +307,15 @@ func (s *Server) stopAccepting() {
 // Close stops listening, removes the socket files, and ends all connections:
 // idle ones and streams at once, the others when they have been answered, or
 // when ctx is done.
-func (s *Server) Close(ctx context.Context) error { return s.close(ctx, true) }
+func (s *Server) Close(ctx context.Context) error { return s.close(ctx, nil) }
 
-// Abandon is Close, but leaves the socket files: their sockets are in other
-// hands.
-func (s *Server) Abandon(ctx context.Context) error { return s.close(ctx, false) }
+// Abandon is Close, but leaves the files of the sockets that are in the hands of
+// another Server.
+func (s *Server) Abandon(ctx context.Context, to *Server) error { return s.close(ctx, to) }
 
-func (s *Server) close(ctx context.Context, unlink bool) error {
+func (s *Server) close(ctx context.Context, to *Server) error {
 	s.draining.Store(true)
-	s.closeListeners(unlink)
+	s.closeListeners(to)
 	s.accepting.Wait()
 	s.cancel()
 	for _, ep := range s.endpoints {
@@ -306,13 +334,10 @@ func (s *Server) close(ctx context.Context, unlink bool) error {
 	return err
 }
 
-func (s *Server) closeListeners(unlink bool) {
+func (s *Server) closeListeners(to *Server) {
 	for _, ep := range s.endpoints {
-		if unlink && ep.conf.Unix && !slices.Contains(s.opts.Lent, Address(ep.conf)) {
-			// Somebody else's socket may lie there by now.
-			if id, err := idOf(ep.conf.Path); err == nil && id == ep.file {
-				os.Remove(ep.conf.Path)
-			}
+		if to == nil || to.endpointAt(Address(ep.conf)) == nil {
+			ep.unlink()
 		}
 		ep.listener.Close()
 	}
