@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 		n, _ := strconv.Atoi(os.Args[1])
 		limit(what, n)
 	}
+	if mode := os.Getenv(asOldKernel); mode != "" {
+		becomeOldKernel(mode)
+	}
 	suptest.Main(m)
 }
 
