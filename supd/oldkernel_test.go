@@ -97,8 +97,22 @@ func TestOldKernels(t *testing.T) {
 socket=tcp://127.0.0.1:%d
 command=sleep 1000
 startsecs=0
+[program:p]
+command=sh -c 'while sleep 0.1; do echo beat; done'
+stdout_logfile=|sh -c 'echo begun >>piped; while read line; do echo $line >>piped; done'
+startsecs=0
 `, port)})
-			d.Wait("RUNNING", "a", "b", "c", "f")
+			d.Wait("RUNNING", "a", "b", "c", "f", "p")
+			beats := func() {
+				t.Helper()
+				was := strings.Count(fileOf(d, "piped"), "beat")
+				d.Until("the logger gets something", func() error {
+					if n := strings.Count(fileOf(d, "piped"), "beat"); n <= was {
+						return fmt.Errorf("%d", n)
+					}
+					return nil
+				})
+			}
 			before := pids(t, d)
 			same := func(how string) {
 				t.Helper()
@@ -112,7 +126,7 @@ startsecs=0
 			}
 			upgrade := func(generation int) {
 				t.Helper()
-				if text := d.MustCtl("upgrade"); !strings.Contains(text, ", 4 programs kept") {
+				if text := d.MustCtl("upgrade"); !strings.Contains(text, ", 5 programs kept") {
 					t.Errorf("the upgrade says %q", text)
 				}
 				same("upgrade " + strconv.Itoa(generation))
@@ -144,6 +158,7 @@ startsecs=0
 			// Some are children again, and some are not.
 			upgrade(4)
 			ends()
+			beats()
 			suplog := suplogOf(t, d)
 			if err := syscall.Kill(suplog, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
@@ -151,6 +166,10 @@ startsecs=0
 			d.Crash()
 			d.Relaunch(env...)
 			same("killed with suplog")
+			beats()
+			if n := strings.Count(fileOf(d, "piped"), "begun"); n > 2 {
+				t.Errorf("the logger was started %d times", n)
+			}
 			d.MustCtl("stop", "f")
 			d.MustCtl("start", "f")
 			ends()

@@ -30,7 +30,7 @@ type logger struct {
 	channel *channel // that it belongs to
 
 	r, w    int // of its pipe, -1 without one
-	pidfd   int // -1 while it does not run
+	pidfd   int // readable when it has ended; -1 while it does not run
 	started time.Time
 }
 
@@ -39,7 +39,7 @@ var loggers loggerSet
 
 type loggerSet struct {
 	mu      sync.Mutex
-	running map[int]int // process id to a pidfd
+	running map[int]int // a pidfd to the process id, 0 if it is no child of ours
 	ended   sync.WaitGroup
 }
 
@@ -58,8 +58,13 @@ func (l *loggerSet) finish(patience time.Duration) {
 		case <-time.After(patience):
 		}
 		l.mu.Lock()
-		for _, pidfd := range l.running {
-			_ = unix.PidfdSendSignal(pidfd, unix.SIGTERM, nil, 0)
+		for pidfd, pid := range l.running {
+			if pid > 0 {
+				// It is not reaped while it is here.
+				_ = spawn.Kill(pid, unix.SIGTERM, false)
+			} else {
+				_ = unix.PidfdSendSignal(pidfd, unix.SIGTERM, nil, 0)
+			}
 		}
 		l.mu.Unlock()
 	}
@@ -128,7 +133,7 @@ func (l *logger) start(s *sink) error {
 	if err != nil {
 		return err
 	}
-	if l.pidfd, err = unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err != nil {
+	if l.pidfd, err = endOf(pid); err != nil {
 		_ = spawn.Kill(pid, unix.SIGKILL, false)
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 		return err
@@ -156,27 +161,46 @@ func (l *logger) mind(s *sink, pid int) {
 		return // no descriptors; it is noticed by nobody when it ends
 	}
 	pidfd := own[0]
-	key := pidfd
 	loggers.mu.Lock()
 	if loggers.running == nil {
 		loggers.running = map[int]int{}
 	}
-	loggers.running[key] = pidfd
+	loggers.running[pidfd] = pid
 	loggers.mu.Unlock()
 	loggers.ended.Add(1)
 	watched := l.pidfd
 	go func() {
 		defer loggers.ended.Done()
 		how := awaitEnd(pidfd, pid)
-		loggers.mu.Lock()
-		delete(loggers.running, key)
-		loggers.mu.Unlock()
 		l.channel.post(func() { s.loggerEnded(watched, how) })
 	}()
 }
 
+// endOf is a descriptor that is readable when a child has ended: that of the
+// process, or where the system has none a counter, which takes a thread. A suplog
+// after this one does not hear of the end then.
+func endOf(pid int) (fd int, err error) {
+	if fd, err = spawn.Pidfd(pid); err == nil {
+		return fd, nil
+	}
+	if fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return -1, err
+	}
+	own := duplicates([]int{fd})
+	if len(own) == 0 {
+		unix.Close(fd)
+		return -1, unix.EMFILE
+	}
+	go func() {
+		defer unix.Close(own[0])
+		spawn.AwaitChild(pid)
+		_, _ = unix.Write(own[0], []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	}()
+	return fd, nil
+}
+
 // awaitEnd waits for the end of a process, without taking a thread for it,
-// closes its pidfd, and describes how it ended.
+// closes its pidfd, which is among those that run, and describes how it ended.
 func awaitEnd(pidfd, pid int) string {
 	f := os.NewFile(uintptr(pidfd), "pidfd")
 	defer f.Close()
@@ -187,6 +211,9 @@ func awaitEnd(pidfd, pid int) string {
 			return err == nil && n > 0
 		})
 	}
+	loggers.mu.Lock()
+	delete(loggers.running, pidfd)
+	loggers.mu.Unlock()
 	var status unix.WaitStatus
 	if pid == 0 {
 		return "it had an earlier suplog"

@@ -48,3 +48,14 @@ func IsChild(pid int) bool {
 		}
 	}
 }
+
+// AwaitChild waits until a child of ours has ended, and does not reap it. It takes
+// a thread for that long.
+func AwaitChild(pid int) {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
