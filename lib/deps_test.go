@@ -33,7 +33,7 @@ const drawing = `
 
 	# The log plane: what is said between supd and suplog, and the files.
 	NONE < logwire, watch;
-	watch < logfile;
+	safepath, watch < logfile;
 
 	# Those who ask a daemon. Only tests import suptest and clienttest.
 	rpc < client < suptest;
@@ -44,7 +44,7 @@ const drawing = `
 	spawn, supd/internal/crash < supd/internal/state;
 	safepath < supd/internal/unixsock;
 	plan, supd/internal/unixsock < supd/internal/fcgi;
-	event, logwire, plan, process, rpc, spawn,
+	event, logwire, plan, process, rpc, safepath, spawn,
 	supd/internal/activity, supd/internal/cgroup, supd/internal/fcgi, supd/internal/state, supd/internal/suspend < supd/internal/daemon;
 	access, logfile, plan, rpc, supd/internal/suspend, supd/internal/unixsock < supd/internal/server;
 	cli, supd/internal/daemon, supd/internal/early, supd/internal/hurry, supd/internal/server, supd/internal/systemd < supd;

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 
 	"sup/lib/plan"
+	"sup/lib/safepath"
 )
 
 // cleanAutoLogs removes the logs of AUTO names that an earlier daemon of our
@@ -16,13 +15,18 @@ func cleanAutoLogs(cfg *plan.Daemon) {
 		return
 	}
 	ours := regexp.MustCompile(`^.+?---` + regexp.QuoteMeta(cfg.Identifier) + `-\S+\.log\.{0,1}\d{0,4}`)
-	entries, err := os.ReadDir(cfg.ChildLogDir)
+	dir, err := safepath.OpenDir(cfg.ChildLogDir)
 	if err != nil {
 		return
 	}
-	for _, e := range entries {
-		if !e.IsDir() && ours.MatchString(e.Name()) {
-			_ = os.Remove(filepath.Join(cfg.ChildLogDir, e.Name()))
+	defer dir.Close()
+	names, err := dir.Names()
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if ours.MatchString(name) {
+			_ = dir.Remove(name) // which a directory withstands
 		}
 	}
 }

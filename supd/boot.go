@@ -19,6 +19,7 @@ import (
 	"sup/lib/cli"
 	"sup/lib/plan"
 	"sup/lib/process"
+	"sup/lib/safepath"
 	"sup/supd/internal/activity"
 	"sup/supd/internal/daemon"
 	"sup/supd/internal/early"
@@ -242,12 +243,13 @@ func (s *start) console(cfg *plan.Daemon) io.Writer {
 
 // isStdout tells whether a log file is our standard output.
 func isStdout(path string) bool {
-	file, err := os.Stat(path)
-	if err != nil || file.Mode().IsRegular() && path[0] == '/' && filepath.Dir(path) != "/dev" && filepath.Dir(path) != "/dev/fd" {
+	file, err := safepath.Stat(path)
+	regular := file.Mode&unix.S_IFMT == unix.S_IFREG
+	if err != nil || regular && path[0] == '/' && filepath.Dir(path) != "/dev" && filepath.Dir(path) != "/dev/fd" {
 		return false
 	}
-	out, err := os.Stdout.Stat()
-	return err == nil && os.SameFile(file, out)
+	var out unix.Stat_t
+	return unix.Fstat(unix.Stdout, &out) == nil && file.Dev == out.Dev && file.Ino == out.Ino
 }
 
 // preliminaries are the lines before the first one about programs.

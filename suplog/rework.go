@@ -12,6 +12,7 @@ import (
 
 	"sup/lib/logfile"
 	"sup/lib/logwire"
+	"sup/lib/safepath"
 	"sup/suplog/internal/transform"
 )
 
@@ -160,7 +161,7 @@ func (s *sink) alreadyThere(p []byte, was *slot) int {
 // given; nil if there is none.
 func openBackup(path string, inode uint64) *os.File {
 	for _, b := range slices.Backward(logfile.Backups(path)) {
-		f, err := os.Open(b)
+		f, err := safepath.OpenFile(b, os.O_RDONLY, 0)
 		if err != nil {
 			continue
 		}

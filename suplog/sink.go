@@ -12,6 +12,7 @@ import (
 
 	"sup/lib/logfile"
 	"sup/lib/logwire"
+	"sup/lib/safepath"
 )
 
 const (
@@ -139,7 +140,7 @@ func (s *sink) open() error {
 	if err != nil {
 		return err
 	}
-	file.Trouble = func(err error) { s.report(logwire.Note, err) }
+	file.SetTrouble(func(err error) { s.report(logwire.Note, err) })
 	s.file = file
 	return nil
 }
@@ -272,8 +273,8 @@ func (s *sink) tryOpen() error {
 }
 
 func isFIFO(path string) bool {
-	var st unix.Stat_t
-	return unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO
+	st, err := safepath.Stat(path)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
 func (s *sink) close() {

@@ -12,6 +12,7 @@ import (
 
 	"sup/lib/client"
 	"sup/lib/rpc"
+	"sup/lib/safepath"
 )
 
 // recheck is how often the daemon is asked again where the logs are. They move
@@ -58,7 +59,7 @@ func (v *viewer) source(ctx context.Context, t target) (source, error) {
 	if !v.daemon.Local() || !filepath.IsAbs(t.file) {
 		return remote, nil
 	}
-	f, err := os.Open(t.file)
+	f, err := safepath.OpenFile(t.file, os.O_RDONLY, 0)
 	switch {
 	case err == nil:
 		f.Close()

@@ -6,8 +6,10 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"sup/lib/logfile"
+	"sup/lib/safepath"
 )
 
 // longestLine is how much of a line is looked at, and kept while the rest of it
@@ -58,7 +60,7 @@ func find(path string, q query) ([]logfile.Span, error) {
 // ones cannot have any.
 func findIn(path string, q query) (offset int64, left int, err error) {
 	if q.lines == allLines && q.since.IsZero() {
-		_, err := os.Stat(path)
+		_, err := safepath.Stat(path)
 		return 0, allLines, err
 	}
 	f, err := logfile.OpenLog(path)
@@ -167,7 +169,7 @@ func joined(line []byte, rest [][]byte) []byte {
 
 // findPacked is findIn for a compressed file.
 func findPacked(path string, f io.Reader, q query) (offset int64, left int, err error) {
-	if info, err := os.Stat(path); err == nil && info.ModTime().Before(q.since) {
+	if st, err := safepath.Stat(path); err == nil && time.Unix(st.Mtim.Unix()).Before(q.since) {
 		return nothing, 0, nil
 	}
 	total, first, old := 0, int64(0), false

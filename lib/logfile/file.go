@@ -2,12 +2,14 @@ package logfile
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sup/lib/safepath"
 )
 
 // File is a log that is being written. It belongs to one goroutine at a time.
@@ -25,6 +27,7 @@ type File struct {
 
 	open opened
 	dir  *unix.Stat_t // where the file lies, as it was when it was opened last
+	note error        // what Trouble has yet to be told
 	// size is where the file ends as far as we know; only regular files have
 	// one.
 	size         int64
@@ -44,6 +47,11 @@ func Open(path string, o Options) (*File, error) {
 	f.open.fd = -1
 	if err := f.Reopen(); err != nil {
 		return nil, err
+	}
+	if f.Regular() && o.Compress {
+		// Whoever had the log before may have been killed while packing.
+		f.archive = newArchive(path, &f.options)
+		f.archive.clean()
 	}
 	return f, nil
 }
@@ -82,11 +90,14 @@ func (f *File) Close() error {
 // one that was open before. After an error all is as it was.
 func (f *File) Reopen() error {
 	o, err := open(f.path, f.options.mode(), f.dir)
+	if errors.Is(err, unix.EACCES) && f.leaveBehind() == nil {
+		o, err = open(f.path, f.options.mode(), f.dir)
+	}
 	if err != nil {
 		return failed("open", f.path, err)
 	}
-	if st := new(unix.Stat_t); unix.Stat(filepath.Dir(f.path), st) == nil {
-		f.dir = st
+	if o.dir != nil {
+		f.dir = o.dir
 	}
 	if f.open.fd >= 0 {
 		unix.Close(f.open.fd)
@@ -135,8 +146,7 @@ func (f *File) Check() (reopened bool, err error) {
 	if !f.Regular() {
 		return false, nil
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(f.path, &st); err == nil && identityOf(&st) == identityOf(&f.open.st) {
+	if st, err := safepath.Stat(f.path); err == nil && identityOf(&st) == identityOf(&f.open.st) {
 		return false, nil
 	}
 	if err := f.Reopen(); err != nil {

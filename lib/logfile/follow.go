@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"sup/lib/safepath"
 	"sup/lib/watch"
 )
 
@@ -130,8 +131,8 @@ func (f *follower) advance(ctx context.Context) (more bool, err error) {
 	}
 	// Look at the name before reading: what the old file holds once there is
 	// a new one is all that it ever will.
-	fi, err := os.Stat(f.path)
-	replaced := err == nil && (f.file == nil || identityOfInfo(fi) != f.id)
+	st, err := safepath.Stat(f.path)
+	replaced := err == nil && (f.file == nil || identityOf(&st) != f.id)
 	if f.file != nil {
 		if err := f.emitAll(ctx); err != nil {
 			return false, err
@@ -199,8 +200,8 @@ type generation struct {
 func (f *follower) generations() []generation {
 	var files []generation
 	for _, path := range append(Backups(f.path), f.path) {
-		if fi, err := os.Stat(path); err == nil {
-			files = append(files, generation{path, identityOfInfo(fi)})
+		if st, err := safepath.Stat(path); err == nil {
+			files = append(files, generation{path, identityOf(&st)})
 		}
 	}
 	return files
@@ -239,12 +240,12 @@ func (f *follower) emitAll(ctx context.Context) error {
 // other log in it. It reports whether one of these is new: between the last look
 // and the watch something may have changed.
 func (f *follower) watch() (begun bool) {
-	_, err := os.Stat(f.path)
+	_, err := safepath.Stat(f.path)
 	if err == nil {
 		f.unwatchDir()
 	} else if f.watchedDir == nil || !f.watchedDir.Alive() {
 		f.unwatchDir()
-		if dir, err := os.Open(filepath.Dir(f.path)); err == nil {
+		if dir, err := safepath.OpenFile(filepath.Dir(f.path), os.O_RDONLY, 0); err == nil {
 			f.watchedDir, _ = watch.Dir(dir)
 			dir.Close()
 			begun = f.watchedDir != nil

@@ -10,15 +10,13 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"sup/lib/safepath"
 )
-
-const nonblock = unix.O_NONBLOCK
 
 // Backups lists the rotated files of the log at path, the oldest first,
 // whether they are numbered, dated or compressed.
 func Backups(path string) []string {
-	entries, err := os.ReadDir(filepath.Dir(path))
+	names, err := namesIn(filepath.Dir(path))
 	if err != nil {
 		return nil
 	}
@@ -30,18 +28,18 @@ func Backups(path string) []string {
 	var found []backup
 	prefix, ext := datedParts(filepath.Base(path))
 	base := filepath.Base(path) + "."
-	for _, e := range entries {
-		name := strings.TrimSuffix(e.Name(), compressedExt)
+	for _, full := range names {
+		name := strings.TrimSuffix(full, compressedExt)
 		if s, ok := strings.CutPrefix(name, base); ok {
 			if n := backupNumber(s); n > 0 {
-				found = append(found, backup{name: e.Name(), number: n})
+				found = append(found, backup{name: full, number: n})
 				continue
 			}
 		}
 		s, ok := strings.CutPrefix(name, prefix)
 		if s, isExt := strings.CutSuffix(s, ext); ok && isExt {
 			if _, err := time.Parse(datedFormat, s); err == nil {
-				found = append(found, backup{name: e.Name(), date: s})
+				found = append(found, backup{name: full, date: s})
 			}
 		}
 	}
@@ -64,6 +62,15 @@ func Backups(path string) []string {
 		paths = append(paths, filepath.Join(filepath.Dir(path), b.name))
 	}
 	return paths
+}
+
+func namesIn(path string) ([]string, error) {
+	dir, err := safepath.OpenDir(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Names()
 }
 
 // backupNumber is the number that s spells, 0 if none.

@@ -11,11 +11,14 @@
 package logfile
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sup/lib/safepath"
 )
 
 // Options say how a log file is written. The zero value never rotates.
@@ -78,7 +81,13 @@ type Error struct {
 	Err        error
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("cannot %s log %q: %v", e.Verb, e.Path, e.Err) }
+func (e *Error) Error() string {
+	var refused *safepath.Error
+	if errors.As(e.Err, &refused) {
+		return fmt.Sprintf("cannot %s log %q: %s", e.Verb, e.Path, refused.Reason())
+	}
+	return fmt.Sprintf("cannot %s log %q: %v", e.Verb, e.Path, e.Err)
+}
 
 // Unwrap gives the reason, mostly a [unix.Errno].
 func (e *Error) Unwrap() error { return e.Err }

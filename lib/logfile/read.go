@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"os"
+
+	"sup/lib/safepath"
 )
 
 // ErrRange is returned for an offset and a length that do not go together.
@@ -20,7 +22,7 @@ const MaxRead = 64 << 20
 // openRegular opens the log at path for reading. It does not wait for the
 // writer of a FIFO.
 func openRegular(path string) (*os.File, int64, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|nonblock, 0)
+	f, err := safepath.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, 0, err
 	}

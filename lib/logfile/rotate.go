@@ -1,11 +1,14 @@
 package logfile
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sup/lib/safepath"
 )
 
 // Backup is the name of the n-th rotated file of path; 1 is the newest.
@@ -44,43 +47,90 @@ func unwrap(err error) error {
 // putAside gives the file under our name another name, or empties it where no
 // backup is wanted.
 func (f *File) putAside() error {
-	switch {
-	case f.options.Backups < 0:
+	if f.options.Backups < 0 {
 		return f.Clear()
-	case f.options.dated():
-		if f.archive == nil {
-			f.archive = newArchive(f.path, &f.options)
-		}
-		return f.archive.add(f.Now)
-	default:
-		return shift(f.path, f.options.Backups)
 	}
+	dir, name, err := safepath.In(f.path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if !f.options.dated() {
+		return shift(dir, name, f.options.Backups)
+	}
+	if f.archive == nil {
+		f.archive = newArchive(f.path, &f.options)
+	}
+	return setDate(dir, name, f.Now)
 }
 
-// shift renames path to path.1, path.1 to path.2 and so on, as far as there
+// shift renames name to name.1, name.1 to name.2 and so on, as far as there
 // is no gap in the numbers: a rotation that was interrupted left one, and no
 // backup is dropped when it is begun again. The one beyond keep is dropped.
-func shift(path string, keep int) error {
+func shift(dir *safepath.Dir, name string, keep int) error {
 	gap := 1
-	for gap <= keep && exists(Backup(path, gap)) {
+	for gap <= keep && exists(dir, Backup(name, gap)) {
 		gap++
 	}
 	// With no gap up to keep, the last is overwritten.
 	for n := min(gap, keep) - 1; n >= 1; n-- {
-		if err := unix.Rename(Backup(path, n), Backup(path, n+1)); err != nil && err != unix.ENOENT {
+		if err := dir.Rename(Backup(name, n), Backup(name, n+1)); err != nil && err != unix.ENOENT {
 			return err
 		}
 	}
-	err := unix.Rename(path, Backup(path, 1))
+	err := dir.Rename(name, Backup(name, 1))
 	if err == unix.ENOENT {
 		return nil // somebody else was quicker; begin a new file
 	}
 	return err
 }
 
-func exists(path string) bool {
-	var st unix.Stat_t
-	return unix.Lstat(path, &st) == nil
+func exists(dir *safepath.Dir, name string) bool {
+	_, err := dir.Lstat(name)
+	return err == nil
+}
+
+// leaveBehind puts a log aside that root has made in the directory of another
+// user, as logs there were made once. What is done in that directory is now done
+// as its owner, who must not write in root's files, but may rename them there.
+func (f *File) leaveBehind() error {
+	dir, name, err := safepath.In(f.path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	_, foreign := dir.Owner()
+	st, err := dir.Lstat(name)
+	if err != nil || !foreign || st.Uid != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return unix.EACCES
+	}
+	if f.options.Backups > 0 && !f.options.dated() {
+		err = shift(dir, name, f.options.Backups)
+	} else {
+		err = setDate(dir, name, f.Now)
+	}
+	if err == nil {
+		f.tell(fmt.Errorf("the old file of log %q was root's in the directory of another user: it was put aside like a backup, and a new one begun", f.path))
+	}
+	return err
+}
+
+// tell tells Trouble, or keeps it until there is one.
+func (f *File) tell(err error) {
+	if f.Trouble == nil {
+		f.note = err
+		return
+	}
+	f.Trouble(err)
+}
+
+// SetTrouble sets Trouble, and tells it what happened before.
+func (f *File) SetTrouble(trouble func(error)) {
+	f.Trouble = trouble
+	if f.note != nil {
+		trouble(f.note)
+		f.note = nil
+	}
 }
 
 // startPeriod notes when a file that is opened now is to be rotated for its

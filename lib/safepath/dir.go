@@ -65,7 +65,36 @@ func (d *Dir) rename(from, to string, flags uint) error {
 	if err := single(to); err != nil {
 		return err
 	}
-	return d.do(from, func() error { return unix.Renameat2(d.fd, from, d.fd, to, flags) })
+	return d.do(from, func() error {
+		if err := d.mine(from); err != nil {
+			return err
+		}
+		if err := d.mine(to); err != nil {
+			return err
+		}
+		return unix.Renameat2(d.fd, from, d.fd, to, flags)
+	})
+}
+
+// mine refuses what belongs to strangers in a sticky directory: root could rename
+// and remove it, others cannot. A link is nothing that anybody would miss.
+func (d *Dir) mine(name string) error {
+	if !d.shared || !d.Sticky() {
+		return nil
+	}
+	var st unix.Stat_t
+	if fstatat(d.fd, name, &st) != nil || kind(&st) == unix.S_IFLNK {
+		return nil
+	}
+	owner := int(st.Uid)
+	if owner == d.actor() || owner == int(d.st.Uid) {
+		return nil
+	}
+	at := join(d.path, name)
+	return &Error{
+		Path: at, At: at, UID: owner, Err: unix.EPERM,
+		why: "belongs to " + userName(owner) + " and is left alone, in a directory where everybody can make files; hint: remove it, or use a directory of its own",
+	}
 }
 
 // Link makes another name for a file.
@@ -78,7 +107,14 @@ func (d *Dir) Link(from, to string) error {
 
 // Remove removes a name that is no directory's.
 func (d *Dir) Remove(name string) error {
-	return d.do(name, func() error { return unix.Unlinkat(d.fd, name, 0) })
+	return d.do(name, func() error { return d.unlink(name) })
+}
+
+func (d *Dir) unlink(name string) error {
+	if err := d.mine(name); err != nil {
+		return err
+	}
+	return unix.Unlinkat(d.fd, name, 0)
 }
 
 // RemoveDir removes an empty directory.
@@ -147,23 +183,55 @@ func (d *Dir) Names() ([]string, error) {
 	return names, err
 }
 
-// Give gives the directory itself to an owner and a group (-1: as it is), and
-// then the mode. It is for a directory that was just made: see [Dir.MakeDir].
-func (d *Dir) Give(uid, gid int, mode uint32) error {
-	return d.run(func() error {
-		fd, err := openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+// MakeLike makes the directory name anew with the owner and the mode that it had
+// before, or the owner of the directory around it if was is nil. Below a user's
+// directory it is that user's; where we may not give it away it is ours.
+func (d *Dir) MakeLike(name string, was *unix.Stat_t) error {
+	var before unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &before)
+	if err := d.Mkdir(name, 0o755); err != nil {
+		return err
+	}
+	return d.do(name, func() error {
+		fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(fd)
-		// The owner first: a change of it may cost bits of the mode.
-		if uid >= 0 || gid >= 0 {
-			if err := unix.Fchown(fd, uid, gid); err != nil {
-				return err
-			}
+		if !d.isNew(fd, before) {
+			return nil
 		}
-		return unix.Fchmod(fd, mode&0o7777)
+		like := &d.st
+		if was != nil {
+			like = was
+		}
+		// The owner first: a change of it may cost bits of the mode.
+		if unix.Fchown(fd, int(like.Uid), int(like.Gid)) != nil {
+			_ = unix.Fchown(fd, -1, int(like.Gid))
+		}
+		if was != nil {
+			_ = unix.Fchmod(fd, was.Mode&0o7777)
+		}
+		return nil
 	})
+}
+
+// isNew tells whether an open directory is one that whoever acts has just made.
+// In a directory where others can rename things it must have been born after
+// before.
+func (d *Dir) isNew(fd int, before unix.Timespec) bool {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || int(st.Uid) != d.actor() {
+		return false
+	}
+	if !d.shared || d.Sticky() {
+		return true
+	}
+	var x unix.Statx_t
+	if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &x) != nil || x.Mask&unix.STATX_BTIME == 0 {
+		return false
+	}
+	return x.Btime.Sec > int64(before.Sec) || x.Btime.Sec == int64(before.Sec) && int64(x.Btime.Nsec) >= int64(before.Nsec)
 }
 
 // Bind binds a unix socket to a name, which must be free. The file has the mode

@@ -10,13 +10,12 @@ import (
 
 // Open opens a file in the directory, as open(2) with these flags does. It never
 // waits (O_NONBLOCK stays set), never follows a link, and never makes a terminal
-// ours. What is opened to be written must not be a directory; a file that might
-// be somebody else's is refused, see the package's comment, and with O_TRUNC
-// emptied only after that.
+// ours. A file that might be somebody else's is refused, see the package's
+// comment, and with O_TRUNC emptied only after that.
 func (d *Dir) Open(name string, flags int, mode uint32) (fd int, err error) {
 	fd = -1
 	err = d.do(name, func() error {
-		fd, err = d.open("", name, flags, mode, false)
+		fd, err = d.open(name, opening{flags: flags, mode: mode})
 		return err
 	})
 	return fd, err
@@ -31,26 +30,38 @@ func (d *Dir) OpenFile(name string, flags int, mode uint32) (*os.File, error) {
 	return os.NewFile(uintptr(fd), join(d.path, name)), nil
 }
 
+// opening is how a file is to be opened.
+type opening struct {
+	path    string // what was asked for, for messages
+	flags   int
+	mode    uint32
+	magic   bool // the name is a link of procfs, to be followed by the kernel
+	private bool // what is there must belong to whoever acts
+}
+
 // open is Open for whoever acts already.
-func (d *Dir) open(path, name string, flags int, mode uint32, magic bool) (int, error) {
-	const never = unix.O_NONBLOCK | unix.O_NOCTTY
-	how := flags&^(unix.O_CREAT|unix.O_EXCL|unix.O_TRUNC) | never | unix.O_NOFOLLOW
-	if magic {
+func (d *Dir) open(name string, o opening) (int, error) {
+	how := o.flags&^(unix.O_CREAT|unix.O_EXCL|unix.O_TRUNC) | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_NOFOLLOW
+	if o.magic {
 		how &^= unix.O_NOFOLLOW
 	}
 	for range maxLinks {
-		if flags&unix.O_EXCL == 0 {
+		if o.flags&unix.O_EXCL == 0 {
 			fd, err := openat(d.fd, name, how, 0)
 			if err == nil {
-				return d.admit(path, name, fd, flags, magic)
+				return d.admit(name, fd, &o)
 			}
-			if err != unix.ENOENT || flags&unix.O_CREAT == 0 {
+			if err != unix.ENOENT || o.flags&unix.O_CREAT == 0 {
 				return -1, err
 			}
 		}
 		// Made here or not opened: then its owner and mode need no look.
-		fd, err := openat(d.fd, name, how|unix.O_CREAT|unix.O_EXCL, mode)
-		if err != unix.EEXIST || flags&unix.O_EXCL != 0 {
+		fd, err := openat(d.fd, name, how|unix.O_CREAT|unix.O_EXCL, o.mode)
+		if err == nil && d.bound {
+			// As if its owner had made it, if we may.
+			_ = unix.Fchown(fd, d.as, groupOf(d.as))
+		}
+		if err != unix.EEXIST || o.flags&unix.O_EXCL != 0 {
 			return fd, err
 		}
 		var st unix.Stat_t
@@ -62,13 +73,13 @@ func (d *Dir) open(path, name string, flags int, mode uint32, magic bool) (int, 
 }
 
 // admit gives fd back if it may be used, and closes it otherwise.
-func (d *Dir) admit(path, name string, fd, flags int, magic bool) (int, error) {
+func (d *Dir) admit(name string, fd int, o *opening) (int, error) {
 	var st unix.Stat_t
 	err := unix.Fstat(fd, &st)
-	if err == nil && !magic {
-		err = d.trust(path, name, &st)
+	if err == nil && !o.magic {
+		err = d.trust(name, &st, o)
 	}
-	if err == nil && flags&unix.O_TRUNC != 0 && kind(&st) == unix.S_IFREG {
+	if err == nil && o.flags&unix.O_TRUNC != 0 && kind(&st) == unix.S_IFREG {
 		err = unix.Ftruncate(fd, 0)
 	}
 	if err != nil {
@@ -80,22 +91,28 @@ func (d *Dir) admit(path, name string, fd, flags int, magic bool) (int, error) {
 
 // trust is nil unless somebody who could not do so alone would have a file used
 // by having put it under a name here.
-func (d *Dir) trust(path, name string, st *unix.Stat_t) error {
-	if path == "" {
-		path = join(d.path, name)
-	}
+func (d *Dir) trust(name string, st *unix.Stat_t, o *opening) error {
 	owner, me := int(st.Uid), d.actor()
 	refuse := func(errno unix.Errno, why string) error {
-		return &Error{Path: path, At: join(d.path, name), UID: owner, Err: errno, why: why}
+		at := join(d.path, name)
+		path := o.path
+		if path == "" {
+			path = at
+		}
+		return &Error{Path: path, At: at, UID: owner, Err: errno, why: why}
 	}
 	k := kind(st)
-	foreign := d.shared || int(d.st.Uid) != me && d.st.Uid != 0
+	file := k == unix.S_IFREG || k == unix.S_IFIFO
+	reads := o.flags&(unix.O_ACCMODE|unix.O_CREAT) == unix.O_RDONLY
+	others := d.shared || int(d.st.Uid) != me && d.st.Uid != 0
 	switch {
 	case d.bound && owner != d.as && k != unix.S_IFSOCK:
 		return refuse(unix.EACCES, "of "+userName(owner)+" lies in "+d.because+" of "+userName(d.as)+", as whom the process may not act; hint: give it to that user")
-	case d.shared && d.Sticky() && (k == unix.S_IFREG || k == unix.S_IFIFO) && owner != me && owner != int(d.st.Uid):
+	case file && o.private && owner != me:
+		return refuse(unix.EACCES, "belongs to "+userName(owner)+", who would get what is meant for "+userName(me)+" alone; hint: remove it")
+	case file && !reads && d.shared && d.Sticky() && owner != me && owner != int(d.st.Uid):
 		return refuse(unix.EACCES, "belongs to "+userName(owner)+", in a directory where everybody can make files; hint: remove it, or use a directory of its own")
-	case k == unix.S_IFREG && st.Nlink > 1 && foreign:
+	case k == unix.S_IFREG && st.Nlink > 1 && others:
 		return refuse(unix.EMLINK, "has other names, in a directory where others than "+userName(me)+" could have linked it; hint: remove the name and make the file again")
 	}
 	return nil
@@ -104,24 +121,67 @@ func (d *Dir) trust(path, name string, st *unix.Stat_t) error {
 // Open opens what a path leads to, with links at the end followed. See [Dir.Open].
 func Open(path string, flags int, mode uint32) (fd int, err error) {
 	fd = -1
+	err = arrive(path, func(w *walk) error {
+		if w.name == "" {
+			if flags&(unix.O_ACCMODE|unix.O_CREAT) != 0 {
+				return unix.EISDIR
+			}
+			fd, err = openat(w.dir.fd, ".", flags, 0)
+			return err
+		}
+		fd, err = w.dir.open(w.name, opening{path: path, flags: flags, mode: mode, magic: w.magic})
+		return err
+	})
+	return fd, err
+}
+
+// arrive walks to the end of a path, following links, and has f work there. If a
+// link has just come into its place, it walks again.
+func arrive(path string, f func(*walk) error) (err error) {
 	for range maxLinks {
 		w := walk{follow: true}
-		err = w.to(path, func() error {
-			if w.name == "" {
-				if flags&(unix.O_ACCMODE|unix.O_CREAT) != 0 {
-					return unix.EISDIR
-				}
-				fd, err = openat(w.dir.fd, ".", flags&^unix.O_NOFOLLOW, 0)
-				return err
-			}
-			fd, err = w.dir.open(path, w.name, flags, mode, w.magic)
-			return w.dir.explain(path, w.name, err)
-		})
+		err = w.to(path, func() error { return w.dir.explain(path, w.name, f(&w)) })
 		if err != unix.ELOOP {
-			break // else a link has just come into its place, or there are too many
+			break
 		}
 	}
-	return fd, err
+	return err
+}
+
+// Log is a log that was opened to be written.
+type Log struct {
+	FD       int
+	Readable bool        // it is open for reading, too
+	Dir      unix.Stat_t // the directory of its path
+}
+
+// OpenLog opens a log for writing, and creates it if need be. A regular file is
+// opened for reading as well, if it may be, and what is none must not be: of a
+// FIFO we would be the reader. A private log must belong to whoever acts.
+func OpenLog(path string, mode uint32, private bool) (l Log, err error) {
+	err = arrive(path, func(w *walk) error {
+		l = Log{FD: -1, Dir: w.lies}
+		if w.name == "" {
+			return unix.EISDIR
+		}
+		var before unix.Stat_t
+		look := unix.AT_SYMLINK_NOFOLLOW
+		if w.magic {
+			look = 0
+		}
+		o := opening{path: path, flags: unix.O_RDWR | unix.O_CREAT, mode: mode, magic: w.magic, private: private}
+		if unix.Fstatat(w.dir.fd, w.name, &before, look) == nil && kind(&before) != unix.S_IFREG {
+			o.flags = unix.O_WRONLY | unix.O_CREAT
+		}
+		fd, err := w.dir.open(w.name, o)
+		if err == unix.EACCES && o.flags&unix.O_ACCMODE == unix.O_RDWR {
+			o.flags = unix.O_WRONLY | unix.O_CREAT
+			fd, err = w.dir.open(w.name, o)
+		}
+		l.FD, l.Readable = fd, o.flags&unix.O_ACCMODE == unix.O_RDWR
+		return err
+	})
+	return l, err
 }
 
 // OpenFile is Open with the result, and the errors, of package os.
@@ -204,7 +264,7 @@ func Remove(path string) error {
 		if w.name == "" {
 			return unix.EISDIR
 		}
-		return w.dir.explain(path, w.name, unix.Unlinkat(w.dir.fd, w.name, 0))
+		return w.dir.explain(path, w.name, w.dir.unlink(w.name))
 	}))
 }
 

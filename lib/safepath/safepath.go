@@ -24,8 +24,9 @@
 //     with or without the sticky bit), a link is followed only if it belongs to root,
 //     as fs.protected_symlinks has it, and a file with more than one hard link is
 //     refused. In a sticky one a file that belongs to neither root nor the directory's
-//     owner is refused, as fs.protected_regular has it. The same goes for the shared
-//     directories of other users.
+//     owner is not opened to be written, as fs.protected_regular has it, and not
+//     renamed or removed either. The same goes for the shared directories of other
+//     users.
 //   - Where the process may not change its credentials (a container without
 //     CAP_SETUID) it acts as itself below a user's directory, but follows no link
 //     there and opens no file that is not that user's.
@@ -196,8 +197,10 @@ type walk struct {
 
 	path  string
 	dir   *Dir
-	name  string // what is left at the end, "" for the directory itself
-	magic bool   // name is a link of procfs that only the kernel can follow
+	lies  unix.Stat_t // the directory that the path lies in, before a link at its end is followed
+	ends  bool        // lies is known
+	name  string      // what is left at the end, "" for the directory itself
+	magic bool        // name is a link of procfs that only the kernel can follow
 	todo  string
 	links int
 	err   error
@@ -278,6 +281,9 @@ var errFollowed = errors.New("followed")
 
 // end handles the last component.
 func (w *walk) end(name string) error {
+	if !w.ends {
+		w.lies, w.ends = w.dir.st, true
+	}
 	var st unix.Stat_t
 	if w.follow || w.observe != nil {
 		err := fstatat(w.dir.fd, name, &st)

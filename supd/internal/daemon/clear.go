@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"time"
 
 	"sup/lib/logwire"
 	"sup/lib/rpc"
+	"sup/lib/safepath"
 	"sup/supd/internal/activity"
 )
 
@@ -112,7 +112,7 @@ func (s *stream) clear(done func(error)) {
 	// The look is taken aside, for it can last.
 	path := s.settings.Path
 	go func() {
-		_, err := os.Stat(path)
+		_, err := safepath.Stat(path)
 		d.post(func() {
 			if errors.Is(err, fs.ErrNotExist) && s.state == streamUnopened {
 				once(nil)
@@ -131,7 +131,7 @@ func (d *Daemon) ClearMainLog(ctx context.Context) error {
 		return err
 	}
 	path := d.MainLogPath()
-	if _, err := os.Stat(path); path == "" || errors.Is(err, fs.ErrNotExist) {
+	if _, err := safepath.Stat(path); path == "" || errors.Is(err, fs.ErrNotExist) {
 		return rpc.NewFault(rpc.NoFile, "")
 	}
 	d.log.Print(activity.Info, "reopening log file")

@@ -13,6 +13,7 @@ import (
 
 	"sup/lib/logwire"
 	"sup/lib/plan"
+	"sup/lib/safepath"
 	"sup/supd/internal/activity"
 	"sup/supd/internal/state"
 )
@@ -39,6 +40,7 @@ type stream struct {
 	pipe     int   // read end, -1 before it is needed
 	kept     []int // what suplog wants kept with the stream
 	looks    int   // how often somebody else still had the pipe, see rest
+	renamed  int   // how many names in a row did not do, of a log that has a name of our choice
 
 	// outage says why the log cannot be written at present, "" if it can.
 	outage string
@@ -102,7 +104,7 @@ func runCreator(ctx context.Context, d *Daemon) {
 // createLog creates an empty log. What keeps it from being done is told when
 // the program starts.
 func createLog(path string) {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := safepath.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if err == nil {
 		unix.Close(fd)
 	}
@@ -234,11 +236,37 @@ func (s *stream) opened(m *logwire.Message) {
 		// written meanwhile waits in the pipe.
 	case m.Kind == logwire.Failed:
 		s.state, s.failure = streamFailed, m
+		if s.takeAnotherName(m.Errno) {
+			s.retry()
+			return
+		}
 		s.offerAgain()
 	default:
-		s.state, s.failure = streamOpen, nil
+		s.state, s.failure, s.renamed = streamOpen, nil, 0
 	}
 	s.p.d.pumpStarts()
+}
+
+// mostNames is how many names in a row are tried for an automatic log.
+const mostNames = 5
+
+// takeAnotherName gives a log whose name is of our choice a new one that cannot be
+// guessed, and tells whether it did: somebody else took the name, after a cleaner
+// had removed the file. Nothing of theirs is used.
+func (s *stream) takeAnotherName(why unix.Errno) bool {
+	switch why {
+	case unix.EACCES, unix.EPERM, unix.ELOOP, unix.EMLINK, unix.EISDIR, unix.ENXIO:
+	default:
+		return false
+	}
+	if !s.auto() || s.renamed >= mostNames {
+		return false
+	}
+	s.renamed++
+	s.settings.Path = s.p.d.autoLogName(s.p.cfg.Name, s.channel)
+	s.p.d.dirty = true
+	s.p.d.log.Print(activity.Warn, s.settings.Name+": somebody else has taken the name of the log, or it cannot be opened; it is now "+s.settings.Path)
+	return true
 }
 
 // offerPause is the time after which a stream is handed over again that suplog
@@ -407,6 +435,9 @@ func (s *stream) trouble(m *logwire.Message) {
 	case logwire.Outage:
 		s.outage = m.Text
 		log.Print(activity.Error, s.settings.Name+": "+m.Text)
+		if s.takeAnotherName(m.Errno) {
+			s.retry()
+		}
 	case logwire.Dropped:
 		s.dropped += m.N
 		// Whoever adds these up is not to count them twice.

@@ -7,13 +7,13 @@ import (
 	"html"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"sup/lib/access"
 	"sup/lib/logfile"
+	"sup/lib/safepath"
 )
 
 // ServeHTTP serves what has been handed over.
@@ -158,15 +158,15 @@ func (ep *endpoint) serveMainTail(w http.ResponseWriter, r *http.Request) {
 // readable returns when the log at path was last written to, or why it cannot
 // be read.
 func readable(path string) (time.Time, error) {
-	fi, err := os.Stat(path)
-	if err != nil || isNull(fi) {
+	st, err := safepath.Stat(path)
+	if err != nil || isNull(&st) {
 		return time.Now(), err
 	}
 	section, err := logfile.OpenSection(path, -1, 0)
 	if err != nil {
 		return time.Time{}, err
 	}
-	return fi.ModTime(), section.Close()
+	return time.Unix(st.Mtim.Unix()), section.Close()
 }
 
 // stream sends the end of the log at path and then what is appended, until the
@@ -198,7 +198,7 @@ func (ep *endpoint) stream(w http.ResponseWriter, r *http.Request, path, group, 
 		}
 		return rc.Flush()
 	}
-	if fi, err := os.Stat(path); err == nil && isNull(fi) {
+	if st, err := safepath.Stat(path); err == nil && isNull(&st) {
 		<-ctx.Done() // nothing will ever come
 		return
 	}

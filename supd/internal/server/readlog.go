@@ -4,11 +4,12 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"sup/lib/logfile"
 	"sup/lib/rpc"
+	"sup/lib/safepath"
 )
 
 // smallLog is how much of a log is put into an answer as a whole, in bytes;
@@ -21,7 +22,8 @@ func (c *call) readLog(path string, offset, length int64) error {
 		return rpc.NewFault(rpc.NoFile, "")
 	}
 	// That the file is not there matters more than the arguments.
-	fi, err := os.Stat(path)
+	st, err := safepath.Stat(path)
+	found := err == nil
 	if errors.Is(err, fs.ErrNotExist) {
 		return rpc.NewFault(rpc.NoFile, path)
 	}
@@ -31,7 +33,7 @@ func (c *call) readLog(path string, offset, length int64) error {
 		return rpc.NewFault(rpc.BadArguments, "")
 	case errors.Is(err, fs.ErrNotExist):
 		return rpc.NewFault(rpc.NoFile, path)
-	case err != nil && fi != nil && isNull(fi):
+	case err != nil && found && isNull(&st):
 		c.out.enc.String("")
 		return nil
 	case err != nil:
@@ -42,9 +44,8 @@ func (c *call) readLog(path string, offset, length int64) error {
 
 // isNull tells whether a log is /dev/null, which many use for "no log" and which
 // can be read: it is empty.
-func isNull(fi fs.FileInfo) bool {
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	return ok && fi.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 1<<8|3
+func isNull(st *unix.Stat_t) bool {
+	return st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 1<<8|3
 }
 
 func (c *call) readProcessLog(channel string) error {
@@ -103,7 +104,7 @@ func (c *call) tailLog(path string, offset, length int64) error {
 		var data []byte
 		var err error
 		if data, size, overflow, err = logfile.Tail(path, offset, length); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			if fi, err := os.Stat(path); err != nil || !isNull(fi) {
+			if st, err := safepath.Stat(path); err != nil || !isNull(&st) {
 				size = offset
 			}
 		}
@@ -126,17 +127,17 @@ func (c *call) tailLog(path string, offset, length int64) error {
 // tailSection is logfile.Tail for more than fits into memory. The section is nil
 // if there is nothing to send.
 func tailSection(path string, offset, length int64) (section *logfile.Section, size int64, overflow bool) {
-	fi, err := os.Stat(path)
+	st, err := safepath.Stat(path)
 	if err != nil {
 		return nil, 0, false
 	}
-	if isNull(fi) {
+	if isNull(&st) {
 		return nil, 0, false
 	}
-	if !fi.Mode().IsRegular() {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, offset, false
 	}
-	size = fi.Size()
+	size = st.Size
 	overflow = offset < size-length
 	n := min(length, size)
 	if n == 0 || offset >= size && !overflow {
