@@ -41,7 +41,7 @@ const drawing = `
 
 	# supd: one owner of state, and the servers that ask it.
 	NONE < supd/internal/activity, supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suspend, supd/internal/systemd;
-	spawn, supd/internal/crash < supd/internal/state;
+	safepath, spawn, supd/internal/crash < supd/internal/state;
 	safepath < supd/internal/unixsock;
 	plan, supd/internal/unixsock < supd/internal/fcgi;
 	event, logwire, plan, process, rpc, safepath, spawn,

@@ -104,8 +104,11 @@ type start struct {
 	suplog  string
 	pidfile string // "" while there is none
 	state   *state.Dir
-	saved   *state.State
-	daemon  *daemon.Daemon
+	// identity is that of the state directory, or of an image before us that has
+	// none; nil if a new one is to be made.
+	identity *state.Identity
+	saved    *state.State
+	daemon   *daemon.Daemon
 }
 
 // boot takes the steps of Supervisor's start in their order, so that every
@@ -177,6 +180,8 @@ func (s *start) openState() error {
 	path := s.plan.Daemon.StateDir
 	if s.upgraded != nil {
 		s.state, s.saved = s.upgraded.state()
+		s.identity, _ = state.ParseSecret(s.upgraded.Identity)
+		s.useState()
 		return nil
 	}
 	switch path {
@@ -195,6 +200,7 @@ func (s *start) openState() error {
 		return nil
 	}
 	s.state = dir
+	s.useState()
 	if !dir.Abandoned() {
 		return nil // there is nothing, or what an orderly end has left
 	}
@@ -202,6 +208,15 @@ func (s *start) openState() error {
 		s.log.Print(activity.Warn, err.Error()+"; looking for programs by their marks")
 	}
 	return nil
+}
+
+// useState takes over from the state directory what is not the state.
+func (s *start) useState() {
+	if s.state == nil {
+		return
+	}
+	s.identity = s.state.Identity()
+	s.warn(s.state.Notes())
 }
 
 // probeSockets finds out whether the sockets of FastCGI programs can be made.
@@ -326,10 +341,13 @@ func (s *start) supervise() int {
 	if err != nil {
 		s.log.Print(activity.Warn, err.Error())
 	}
+	if s.identity == nil {
+		s.identity = state.NewIdentity()
+	}
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
 		Signals: s.signals, Suplog: s.suplog,
-		StateDir: s.state, Saved: s.saved, Upgraded: s.upgraded != nil, SuplogConn: suplogConn, Sockets: sockets,
+		StateDir: s.state, Identity: s.identity, Saved: s.saved, Upgraded: s.upgraded != nil, SuplogConn: suplogConn, Sockets: sockets,
 		Self: s.self, Args: s.args, Pause: s.pause, Resume: s.resume, Replace: s.replace,
 		Resumed: s.unhurry, First: func() { cleanAutoLogs(&p.Daemon) }, Ready: func() { ready() }, Notify: notify,
 	})

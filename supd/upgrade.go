@@ -39,6 +39,10 @@ type heritage struct {
 	// descriptor of its lock.
 	StateDir string
 	Lock     int
+	// StateFD is the descriptor of the directory, 0 from an image that knew it by
+	// its path, -1 if it is not there any more. Identity is the secret of the marks.
+	StateFD  int
+	Identity string
 	// Sockets are the listening sockets, by address; SocketFiles the files of
 	// unix sockets among them.
 	Sockets     map[string]int
@@ -90,7 +94,7 @@ func inheritance() *heritage {
 func (h *heritage) state() (*state.Dir, *state.State) {
 	var dir *state.Dir
 	if h.StateDir != "" {
-		dir = state.Inherit(h.StateDir, h.Lock)
+		dir = state.Inherit(state.Inherited{Path: h.StateDir, Lock: h.Lock, FD: h.StateFD, Secret: h.Identity})
 	}
 	saved, err := state.Parse(h.State)
 	if err != nil {
@@ -179,9 +183,14 @@ func (s *start) replace(snapshot *state.Snapshot, left daemon.Descriptors) error
 	for _, fd := range left.Sockets {
 		pass = append(pass, fd)
 	}
+	h.Identity = s.identity.Secret()
 	if s.state != nil {
-		h.StateDir, h.Lock = s.state.Path(), s.state.LockFD()
+		left := s.state.Leave()
+		h.StateDir, h.Lock, h.StateFD = left.Path, left.Lock, left.FD
 		pass = append(pass, h.Lock)
+		if h.StateFD >= 0 {
+			pass = append(pass, h.StateFD)
+		}
 	}
 	memory, err := h.store()
 	if err != nil {

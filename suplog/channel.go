@@ -77,8 +77,8 @@ type channel struct {
 	// later is set while the poller takes turns: it has what is told sent when
 	// it is through.
 	later    bool
-	pid      int32
-	nextPID  int32  // from switchAt on
+	pid      int64
+	nextPID  int64  // from switchAt on
 	switchAt uint64 // in bytes taken; 0: pid is right
 
 	taken    uint64    // bytes taken from the pipe so far
@@ -328,7 +328,7 @@ func (c *channel) answerDrains(all bool) {
 }
 
 // startRun tells which process writes from now on.
-func (c *channel) startRun(pid int32) {
+func (c *channel) startRun(pid int64) {
 	queued := c.queued()
 	if queued == 0 {
 		c.switchPID(pid)
@@ -337,7 +337,7 @@ func (c *channel) startRun(pid int32) {
 	c.nextPID, c.switchAt = pid, c.taken+uint64(queued)
 }
 
-func (c *channel) switchPID(pid int32) {
+func (c *channel) switchPID(pid int64) {
 	c.flush(time.Now())
 	c.pid, c.switchAt = pid, 0
 }

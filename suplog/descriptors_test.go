@@ -41,7 +41,7 @@ func TestNoDescriptors(t *testing.T) {
 	d.start()
 	first := d.stream(logwire.Settings{Path: d.log("first.log")})
 	restore := d.limitDescriptors(0)
-	s := &testStream{r: -1, w: -1, pids: map[int32]int{}, settings: logwire.Settings{Name: "test", Path: d.log("second.log")}}
+	s := &testStream{r: -1, w: -1, pids: map[int64]int{}, settings: logwire.Settings{Name: "test", Path: d.log("second.log")}}
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)

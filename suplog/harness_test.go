@@ -48,7 +48,7 @@ type testStream struct {
 	settings logwire.Settings
 	kept     []int
 	data     bytes.Buffer // guarded by daemon.mu
-	pids     map[int32]int
+	pids     map[int64]int
 	comms    []string
 	part     []byte
 }
@@ -243,7 +243,7 @@ func (d *daemon) stream(settings logwire.Settings) *testStream {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		d.t.Fatal(err)
 	}
-	s := &testStream{r: fds[0], w: fds[1], settings: settings, pids: map[int32]int{}}
+	s := &testStream{r: fds[0], w: fds[1], settings: settings, pids: map[int64]int{}}
 	if s.settings.Name == "" {
 		s.settings.Name = "test"
 	}

@@ -66,7 +66,7 @@ type stream struct {
 	channel  *channel
 	settings logwire.Settings
 	sinks    []*sink
-	pid      int32
+	pid      int64
 	kept     []int // as in the last Keep; duplicates that belong to us
 	closeSeq uint32
 	closing  bool
@@ -183,8 +183,10 @@ func (s *server) run() error {
 
 // useless tells whether every stream has come to its end.
 func (s *server) useless() bool {
-	if len(s.held) > 0 {
-		return false
+	for name := range s.held {
+		if name != logwire.IdentityDeposit {
+			return false
+		}
 	}
 	for _, st := range s.streams {
 		if !st.channel.atEnd.Load() {
@@ -330,7 +332,7 @@ func (s *server) send(m logwire.Message) {
 // hello tells a new supd what there is.
 func (s *server) hello() {
 	s.send(logwire.Message{
-		Kind: logwire.Hello, N: logwire.Version, PID: int32(os.Getpid()),
+		Kind: logwire.Hello, N: logwire.Version, PID: int64(os.Getpid()),
 		Count: uint32(len(s.streams)), Held: uint32(len(s.held)),
 	})
 	for id, st := range s.streams {

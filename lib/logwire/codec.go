@@ -87,7 +87,7 @@ func Append(b []byte, m *Message) []byte {
 	b = append(b, byte(m.Kind), flags)
 	b = binary.LittleEndian.AppendUint32(b, uint32(m.Stream))
 	b = binary.LittleEndian.AppendUint32(b, m.Seq)
-	b = appendNumber(b, tagPID, uint64(uint32(m.PID)))
+	b = appendNumber(b, tagPID, uint64(m.PID))
 	switch m.Kind {
 	case Data, Comm:
 		return append(append(b, tagData), m.Data...)
@@ -192,7 +192,7 @@ func (m *Message) setNumber(tag byte, v uint64) {
 	small := int(min(v, 1<<30))
 	switch tag {
 	case tagPID:
-		m.PID = int32(uint32(v))
+		m.PID = int64(v)
 	case tagErrno:
 		m.Errno = unix.Errno(v)
 	case tagCondition:

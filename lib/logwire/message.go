@@ -38,6 +38,11 @@ const Version = 2
 // message at a time.
 const SharesDatagrams = 2
 
+// IdentityDeposit is the name under which suplog holds what a supd has to know to
+// tell which processes are its own: a memory file, for one that has lost its state
+// directory and finds the file among suplog's descriptors.
+const IdentityDeposit = "identity"
+
 // MaxMessage is the most bytes that one message may have.
 const MaxMessage = 60 << 10
 
@@ -80,7 +85,8 @@ const (
 	Close
 	// Hold deposits the descriptors FDs under the name Text, to be handed
 	// back with Held on the next connection; without descriptors it gives up
-	// those held under the name. Not answered.
+	// those held under the name. Not answered. For the sake of the deposit
+	// IdentityDeposit alone suplog does not stay when there is no supd any more.
 	Hold
 	// Stop asks suplog to write out what is in the pipes now and to exit.
 	Stop
@@ -231,7 +237,7 @@ type Message struct {
 	Stream Stream
 	// Seq is chosen by the asker and repeated by the answer.
 	Seq uint32
-	PID int32
+	PID int64
 	// More is set on a part of Data or Comm that is not the last.
 	More bool
 	// Settings is set for Open, Set and Serving.

@@ -18,7 +18,6 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -79,6 +78,8 @@ type Options struct {
 	// StateDir is where the state is kept for a daemon after this one; nil for
 	// nowhere. It is locked.
 	StateDir *state.Dir
+	// Identity is what marks are made with; nil for a new one.
+	Identity *state.Identity
 	// Saved is the state of a daemon before, to be taken over; nil if there is
 	// none that can be used.
 	Saved *state.State
@@ -176,7 +177,7 @@ type Daemon struct {
 	// withdrawals are the deposits that are not needed any more once what has
 	// changed is saved.
 	withdrawals []string
-	instance    string
+	identity    *state.Identity
 	bootID      string
 	pidNS       string
 	monotonic   time.Duration // the machine's clock when ours was 0
@@ -186,7 +187,7 @@ type Daemon struct {
 	waits       map[*wait]struct{}
 	suspending  bool // calls that wait are broken off
 	// lastRun is the highest number of a run so far.
-	lastRun   int32
+	lastRun   int64
 	lastGroup int // the highest number of a group so far
 	rereads   int // how often the configuration was read anew
 	// limitsRaised is set once minfds= has been seen to.
@@ -208,10 +209,8 @@ func New(opts Options) *Daemon {
 	d.setMood(MoodRunning)
 	d.monotonic = state.Monotonic() - d.now()
 	d.bootID, d.pidNS = state.BootID(), state.PIDNamespace()
-	if opts.StateDir != nil {
-		d.instance = state.InstanceOf(opts.StateDir.Path())
-	} else {
-		d.instance = rand.Text()[:12]
+	if d.identity = opts.Identity; d.identity == nil {
+		d.identity = state.NewIdentity()
 	}
 	d.spawnerDue, d.vigil = newTimer(d.checkSpawner), newTimer(d.lookAtForeign)
 	d.cgroups = cgroup.New()

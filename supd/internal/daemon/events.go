@@ -183,12 +183,12 @@ type earlyOutput struct {
 func (e *dispatcher) heard(s *stream, m *logwire.Message) {
 	switch p := s.p; {
 	case m.PID != p.run.number:
-		m.PID = int32(p.before.pid)
+		m.PID = int64(p.before.pid)
 	case p.run.pid == 0:
 		p.early = append(p.early, earlyOutput{s, m})
 		return
 	default:
-		m.PID = int32(p.run.pid)
+		m.PID = int64(p.run.pid)
 	}
 	if m.Kind == logwire.Comm {
 		e.communication(s, m)

@@ -195,12 +195,13 @@ func nameless() (e wireEnds) {
 // connect begins to talk over conn, from the beginning.
 func (l *logPlane) connect(conn *logwire.Conn) {
 	l.attach(conn)
-	l.send(logwire.Message{Kind: logwire.Hello, N: logwire.Version, PID: int32(os.Getpid())})
+	l.send(logwire.Message{Kind: logwire.Hello, N: logwire.Version, PID: int64(os.Getpid())})
 	for _, s := range l.streams {
 		if s.state != streamUnopened {
 			s.open()
 		}
 	}
+	l.depositIdentity()
 	l.d.redeposit()
 }
 

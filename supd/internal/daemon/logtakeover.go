@@ -99,8 +99,12 @@ func (l *logPlane) goOn(old *predecessor, kept func(*proc) bool) {
 	l.greeted, l.pid, l.ticks = true, old.pid, old.ticks
 	l.foreign = !spawn.IsChild(old.pid)
 	l.attach(old.conn)
+	l.depositIdentity()
 	for _, m := range old.held {
-		if len(m.FDs) > 0 {
+		switch {
+		case m.Text == logwire.IdentityDeposit:
+			closeAll(m.FDs)
+		case len(m.FDs) > 0:
 			mark, pid := parseDeposit(m.Text)
 			l.held[mark] = deposit{m.FDs[0], pid, m.Text}
 			closeAll(m.FDs[1:])
@@ -209,9 +213,9 @@ func (l *logPlane) settleDeposits() {
 func (l *logPlane) heldRuns() map[string]state.Living {
 	found := map[string]state.Living{}
 	for mark, h := range l.held {
-		name, run, ok := state.ParseMark(mark)
-		if ok && h.pid != 0 && run > found[name].Run {
-			found[name] = state.Living{Mark: mark, Run: run, PID: h.pid}
+		m := state.ParseMark(mark)
+		if h.pid != 0 && m.Run > found[m.Process].Run {
+			found[m.Process] = state.Living{Mark: mark, Run: m.Run, PID: h.pid}
 		}
 	}
 	return found
@@ -220,7 +224,7 @@ func (l *logPlane) heldRuns() map[string]state.Living {
 // handshake asks suplog what it serves.
 func handshake(conn *logwire.Conn) served {
 	var s served
-	hello := logwire.Message{Kind: logwire.Hello, N: logwire.Version, PID: int32(os.Getpid())}
+	hello := logwire.Message{Kind: logwire.Hello, N: logwire.Version, PID: int64(os.Getpid())}
 	if s.err = conn.Send(&hello); s.err != nil {
 		return s
 	}

@@ -66,7 +66,7 @@ type proc struct {
 // run is one life of a process: by its number, which is known before there is
 // a pid, suplog tells whose output it sends.
 type run struct {
-	number int32
+	number int64
 	pid    int // 0 until the spawner has reported it
 }
 

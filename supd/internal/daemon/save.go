@@ -91,7 +91,7 @@ type save struct {
 // note is that a run of a process is about to start, with pid 0, or has started.
 type note struct {
 	process string
-	run     int32
+	run     int64
 	pid     int
 }
 
@@ -127,7 +127,7 @@ func (r *recorder) note(n note) {
 }
 
 func (r *recorder) write(n note) {
-	_ = r.dir.Note(n.process, int64(n.run), n.pid)
+	_ = r.dir.Note(n.process, n.run, n.pid)
 	r.waiting.Add(-1)
 }
 
@@ -180,8 +180,8 @@ func runSaver(ctx context.Context, d *Daemon, done chan<- struct{}) {
 // changed afterwards.
 func (d *Daemon) snapshot() *state.Snapshot {
 	s := &state.Snapshot{Head: state.Head{
-		Version: state.Version, BootID: d.bootID, PIDNS: d.pidNS, Instance: d.instance, Generation: d.generation,
-		Supd: os.Getpid(), Runs: int64(d.lastRun), Serial: d.events.hub.Serial(),
+		Version: state.Version, BootID: d.bootID, PIDNS: d.pidNS, Instance: d.identity.Instance, Generation: d.generation,
+		Supd: os.Getpid(), Runs: d.lastRun, Serial: d.events.hub.Serial(),
 		Suplog: d.logs.pid, SuplogTicks: d.logs.ticks, Leaving: d.mood != MoodRunning,
 	}}
 	for w := range d.sweeps {

@@ -11,7 +11,6 @@ import (
 	"sup/lib/process"
 	"sup/lib/spawn"
 	"sup/supd/internal/cgroup"
-	"sup/supd/internal/state"
 )
 
 // spawnJob is a process to be made. The spawner takes jobs in order.
@@ -248,7 +247,7 @@ func (p *proc) begin() {
 	p.begun = true
 	p.d.lastRun++
 	p.before, p.run = p.run, run{number: p.d.lastRun}
-	p.mark, p.ticks = state.Mark(p.d.instance, p.apiName(), int64(p.d.lastRun)), 0
+	p.mark, p.ticks = p.d.identity.Mark(p.apiName(), p.d.lastRun), 0
 	p.changed()
 	for _, s := range p.streams() {
 		s.announceRun(p.run.number)

@@ -322,7 +322,7 @@ func openWriteEnd(pipe, uid int) (int, error) {
 }
 
 // announceRun tells suplog which run writes from now on.
-func (s *stream) announceRun(number int32) {
+func (s *stream) announceRun(number int64) {
 	if s.state == streamUnopened {
 		return // it is told when it opens the log
 	}

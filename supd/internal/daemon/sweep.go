@@ -1,7 +1,7 @@
 package daemon
 
 import (
-	"strings"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,8 +46,8 @@ type sweeping struct {
 
 // cgroupName is the name of the control group of the run of that mark.
 func cgroupName(mark string) string {
-	instance, _, _ := strings.Cut(mark, ":")
-	return "sup-" + instance + "-" + mark[strings.LastIndexByte(mark, ':')+1:]
+	m := state.ParseMark(mark)
+	return "sup-" + m.Instance + "-" + strconv.FormatInt(m.Run, 10)
 }
 
 // kin are the processes of a run whose leader has ended.

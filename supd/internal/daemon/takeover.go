@@ -30,9 +30,6 @@ const unknownStatus = "exit status unknown (supervisor was down)"
 // resumeFrom takes over what an earlier daemon has left, and reports whether
 // there was anything: if not, this is a first start.
 func (d *Daemon) resumeFrom(saved *state.State) bool {
-	if saved != nil && saved.Instance != "" {
-		d.instance = saved.Instance
-	}
 	groups, err := groupsOf(saved)
 	if err != nil {
 		d.log.Print(activity.Warn, "cannot use a group in the state of the daemon before: "+err.Error()+"; looking for programs by their marks")
@@ -49,7 +46,7 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 	if d.opts.StateDir == nil || saved == nil && !d.opts.StateDir.Abandoned() {
 		return false
 	}
-	e := &estate{State: saved, living: d.findLiving()}
+	e := &estate{State: saved, living: d.findLiving(saved)}
 	if saved == nil {
 		e.State = d.stateFromMarks(e.living)
 		for i := range d.plan.Groups {
@@ -61,7 +58,7 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 	if len(alive) == 0 && e.logger == nil {
 		// What stood in the state were facts about what is gone. Only the
 		// numbers of runs go on, for the sake of what a program may have left.
-		d.lastRun = int32(e.Runs)
+		d.lastRun = e.Runs
 		if saved != nil {
 			d.log.Print(activity.Info, "nothing that the daemon before has started runs any more: starting as at first")
 		}
@@ -111,23 +108,10 @@ func (e *estate) added() map[entry]bool {
 	return added
 }
 
-// findLiving finds the programs that run by their marks. What a run has left
-// behind carries its mark, too: where it is known which process the run was, no
-// other is taken for it.
-func (d *Daemon) findLiving() map[string]state.Living {
-	living := state.FindLiving(d.instance)
-	for name, l := range living {
-		if pid := d.opts.StateDir.PIDOf(name, l.Run); pid != 0 && pid != l.PID {
-			delete(living, name)
-		}
-	}
-	return living
-}
-
 // takeOver goes on with what there is.
 func (d *Daemon) takeOver(e *estate) {
 	d.generation = e.Generation + 1
-	d.lastRun = int32(e.Runs)
+	d.lastRun = e.Runs
 	d.events.hub.Resume(e.Serial)
 
 	known, saved := map[entry]bool{}, map[entry]*state.Process{}
@@ -246,7 +230,7 @@ func (d *Daemon) endedUnwritten(living map[string]state.Living) map[string]state
 		for _, p := range d.listing {
 			name := p.apiName()
 			if s, ok := d.opts.StateDir.LatestRun(name); ok && s.Run > found[name].Run {
-				found[name] = state.Living{Mark: state.Mark(d.instance, name, s.Run), Run: s.Run, PID: s.PID}
+				found[name] = state.Living{Mark: d.identity.Mark(name, s.Run), Run: s.Run, PID: s.PID}
 			}
 		}
 	}
@@ -312,7 +296,7 @@ func (p *proc) resume(s *state.Process, l state.Living, seen bool) bool {
 	p.mark, p.ticks = s.Mark, s.Ticks
 	p.changed()
 
-	_, written, _ := state.ParseMark(s.Mark)
+	written := state.ParseMark(s.Mark).Run
 	underWay := p.m.PID == 0 && (p.m.State == process.Starting || p.m.State == process.Stopping)
 	switch {
 	case seen && (l.Run > written || l.Run == written && underWay):
@@ -350,7 +334,7 @@ func (p *proc) resumeUnwritten(l state.Living) {
 	if l.PID == 0 {
 		// Whether it came to be nobody knows. It counts as a start.
 		p.m.State, p.m.PID, p.m.Deadline = process.Starting, 0, 0
-		p.d.lastRun = max(p.d.lastRun, int32(l.Run))
+		p.d.lastRun = max(p.d.lastRun, l.Run)
 		p.d.soon(func() { p.apply(process.SpawnFailed{Reason: unknownStatus}) })
 		return
 	}
@@ -361,7 +345,7 @@ func (p *proc) resumeUnwritten(l state.Living) {
 		p.m.Started = time.Now().Unix() // it has ended, and nobody knows
 	}
 	p.mark, p.ticks = l.Mark, l.Ticks
-	p.d.lastRun = max(p.d.lastRun, int32(l.Run)) // no number means two runs
+	p.d.lastRun = max(p.d.lastRun, l.Run) // no number means two runs
 	p.d.soon(func() {
 		p.apply(process.Spawned{PID: l.PID})
 		p.adopt("")
@@ -420,10 +404,7 @@ func (p *proc) adoptPipes(listenerState string) {
 }
 
 // runNumber is the number in a process's mark.
-func (p *proc) runNumber() int32 {
-	_, n, _ := state.ParseMark(p.mark)
-	return int32(n)
-}
+func (p *proc) runNumber() int64 { return state.ParseMark(p.mark).Run }
 
 // watch reports the end of a process that is not our child.
 func (d *Daemon) watch(p *proc) {

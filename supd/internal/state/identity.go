@@ -12,26 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MarkVar is the environment variable that every program carries: by it a
-// process is found whose start could not be written down any more.
-const MarkVar = "SUPD_RUN"
-
-// Mark is the value of MarkVar for one run of a process.
-func Mark(instance, process string, run int64) string {
-	return instance + ":" + process + ":" + strconv.FormatInt(run, 10)
-}
-
-// ParseMark takes a mark apart. The name of the process may have colons.
-func ParseMark(mark string) (process string, run int64, ok bool) {
-	_, rest, ok := strings.Cut(mark, ":")
-	at := strings.LastIndexByte(rest, ':')
-	if !ok || at < 0 {
-		return "", 0, false
-	}
-	run, err := strconv.ParseInt(rest[at+1:], 10, 64)
-	return rest[:at], run, err == nil
-}
-
 // Ticks tells when a process was started, in clock ticks after boot, and
 // whether it has ended without being reaped. With the pid it names one process
 // only, as long as the machine runs.
@@ -115,15 +95,20 @@ type Living struct {
 }
 
 // FindLiving looks through all processes of our PID namespace for those that an
-// earlier daemon of an instance has started. The result is, by the name of the
-// process, the one of the latest run.
+// earlier daemon has started: they carry a mark that the identity proves, or one
+// that was made before there were proofs and is vouched for, which is asked with
+// what it says and the pid. The result is, by the name of the process, the one of
+// the latest run.
+//
+// admits says whether a process of that name may run as that user. A copied mark is
+// of no use to another user.
 //
 // The state directory must be locked. A child between fork and exec shows the
 // environment of the daemon, but holds the lock as well, so there is none left.
 // Only one that is in the middle of exec is waited for.
-func FindLiving(instance string) map[string]Living {
+func FindLiving(id *Identity, vouched func(mark string, pid int) bool, admits func(process string, uid int) bool) map[string]Living {
 	const patience, pause = 50 * time.Millisecond, 2 * time.Millisecond
-	s := search{prefix: []byte(MarkVar + "=" + instance + ":"), found: map[string]Living{}}
+	s := search{id: id, vouched: vouched, admits: admits, found: map[string]Living{}}
 	pids := processes()
 	for deadline := time.Now().Add(patience); len(pids) > 0; time.Sleep(pause) {
 		var undecided []int
@@ -139,11 +124,13 @@ func FindLiving(instance string) map[string]Living {
 	return s.found
 }
 
-// search is a search for the processes of an instance.
+// search is a search for the processes of an identity.
 type search struct {
 	reader
-	prefix []byte // of their marks, with the variable's name
-	found  map[string]Living
+	id      *Identity
+	vouched func(mark string, pid int) bool
+	admits  func(process string, uid int) bool
+	found   map[string]Living
 }
 
 // look looks at one process, and reports false if it has to be looked at again.
@@ -157,30 +144,48 @@ func (s *search) look(pid int) bool {
 		st, err := s.status(pid)
 		return err != nil || st.zombie || st.kernel
 	}
-	at := bytes.Index(environ, s.prefix)
-	if at < 0 || at > 0 && environ[at-1] != 0 {
+	mark := markIn(environ)
+	m := ParseMark(mark)
+	if m.Run == 0 || !s.id.Proves(mark) && !(m.Old() && s.vouched(mark, pid)) {
 		return true
 	}
-	value, _, _ := bytes.Cut(environ[at+len(MarkVar)+1:], []byte{0})
-	mark := string(value)
-	process, run, ok := ParseMark(mark)
 	st, err := s.status(pid)
-	if !ok || st.zombie || err != nil {
+	if st.zombie || err != nil {
 		return true
 	}
-	if c, err := s.credentials(pid); err != nil || !c.ours {
+	c, err := s.credentials(pid)
+	if err != nil || !c.ours || c.effective != c.real || c.saved != c.real || !s.admits(m.Process, c.real) {
 		return true
+	}
+	if again, _, err := Ticks(pid); err != nil || again != st.ticks {
+		return true // another one has its pid by now
 	}
 	// What it has started itself carries the mark as well. It leads a
 	// process group, and came before all others that do.
 	if st.group != pid {
 		return true
 	}
-	was, known := s.found[process]
-	if !known || run > was.Run || run == was.Run && (st.ticks < was.Ticks || st.ticks == was.Ticks && pid < was.PID) {
-		s.found[process] = Living{mark, run, pid, st.ticks}
+	was, known := s.found[m.Process]
+	if !known || m.Run > was.Run || m.Run == was.Run && (st.ticks < was.Ticks || st.ticks == was.Ticks && pid < was.PID) {
+		s.found[m.Process] = Living{mark, m.Run, pid, st.ticks}
 	}
 	return true
+}
+
+// markIn is the mark in an environment, "" if there is none.
+func markIn(environ []byte) string {
+	name := []byte(MarkVar + "=")
+	for rest := environ; ; {
+		at := bytes.Index(rest, name)
+		if at < 0 {
+			return ""
+		}
+		if at == 0 || rest[at-1] == 0 {
+			value, _, _ := bytes.Cut(rest[at+len(name):], []byte{0})
+			return string(value)
+		}
+		rest = rest[at+len(name):]
+	}
 }
 
 // Loggers are the log processes of our user and our PID namespace that serve a

@@ -54,6 +54,14 @@ func (d *Dir) PIDOf(process string, run int64) int {
 	return 0
 }
 
+// MostRuns is the highest number of a run that is on record.
+func (d *Dir) MostRuns() (most int64) {
+	for _, s := range d.onRecord {
+		most = max(most, s.Run)
+	}
+	return most
+}
+
 // recorded is a record as it was found.
 type recorded struct {
 	Started
