@@ -22,7 +22,8 @@ import (
 // The standard library, golang.org/x/sys and golang.org/x/term are free.
 const drawing = `
 	# What words and bytes mean. No knowledge of sections, processes or files.
-	NONE < access, cli, event, expand, rpc, safepath, spawn, value;
+	NONE < access, event, expand, rpc, safepath, spawn, value;
+	safepath < cli;
 
 	# The configuration, from text to a plan that is never edited.
 	expand, value < config;

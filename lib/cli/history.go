@@ -1,10 +1,9 @@
 package cli
 
 import (
-	"bufio"
-	"os"
-	"path/filepath"
 	"strings"
+
+	"sup/lib/safepath"
 )
 
 // historyMax is the number of lines that are kept.
@@ -38,41 +37,27 @@ func (h *History) Len() int { return len(h.lines) }
 // At returns a line, counted from the youngest, which is 0.
 func (h *History) At(i int) string { return h.lines[len(h.lines)-1-i] }
 
+// historySize bounds the file that is read, in bytes.
+const historySize = 8 << 20
+
 // Load appends the lines of a file, one command each.
 func (h *History) Load(path string) error {
-	f, err := os.Open(path)
+	text, err := safepath.ReadFile(path, historySize)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	in := bufio.NewScanner(f)
-	for in.Scan() {
-		h.Add(in.Text())
+	for line := range strings.Lines(string(text)) {
+		h.Add(strings.TrimRight(line, "\r\n"))
 	}
-	return in.Err()
+	return nil
 }
 
 // Save replaces the file by the lines. Only its owner can read it.
 func (h *History) Save(path string) error {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".history-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	w := bufio.NewWriter(f)
+	var text strings.Builder
 	for _, line := range h.lines {
-		w.WriteString(line)
-		w.WriteByte('\n')
+		text.WriteString(line)
+		text.WriteByte('\n')
 	}
-	if err := w.Flush(); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return safepath.Replace(path, []byte(text.String()), 0o600)
 }
