@@ -3,7 +3,6 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 
 	"sup/lib/plan"
@@ -35,25 +34,6 @@ func (d *Daemon) ReloadConfig(ctx context.Context) (added, changed, removed []st
 		return nil
 	})
 	return added, changed, removed, err
-}
-
-// CompareGroups tells how groups of a plan, as JSON, differ from the active
-// ones.
-func (d *Daemon) CompareGroups(ctx context.Context, groups string) (added, changed, removed []string, err error) {
-	next := &plan.Plan{}
-	if err := json.Unmarshal([]byte(groups), &next.Groups); err != nil {
-		return nil, nil, nil, rpc.NewFault(rpc.IncorrectParameters, err.Error())
-	}
-	if slices.ContainsFunc(next.Groups, func(g plan.Group) bool { return g.Kind == plan.KindFCGI && g.Socket == nil }) {
-		return nil, nil, nil, rpc.NewFault(rpc.IncorrectParameters, "a FastCGI group without a socket")
-	}
-	var fault error
-	err = d.ask(ctx, func() {
-		if fault = d.shuttingDown(); fault == nil {
-			added, changed, removed = plan.Diff(d.activePlan(), next)
-		}
-	})
-	return added, changed, removed, cmp.Or(err, fault)
 }
 
 // activePlan is a plan that has the groups which are active now, in the order
