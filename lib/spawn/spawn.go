@@ -36,7 +36,8 @@ type Command struct {
 	// Files become descriptors 0, 1, 2, ….
 	Files []int
 	// Cgroup is the directory of the control group that the child begins in,
-	// nil for the caller's. Where that cannot be, it begins in the caller's.
+	// nil for the caller's. Where the kernel cannot do that, or a filter forbids
+	// it, a stand-in goes there before it becomes the command.
 	Cgroup *os.File `json:"-"`
 }
 
@@ -128,11 +129,19 @@ func forkExec(c *Command, a *syscall.SysProcAttr) (pid int, err error) {
 		if pid, err = syscall.ForkExec(c.Path, c.Argv, attr); err == nil {
 			return pid, nil
 		}
+		if noGroupAtBirth(err) {
+			return 0, err
+		}
 		// That may be about the group, or about the process all the same.
 		a.UseCgroupFD = false
 	}
 	return syscall.ForkExec(c.Path, c.Argv, attr)
 }
+
+// noGroupAtBirth tells whether an error may be that a process cannot be born in a
+// control group: systemd's RestrictNamespaces= and old filters of containers
+// forbid clone3.
+func noGroupAtBirth(err error) bool { return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) }
 
 // resourceError words the errors of fork itself, as opposed to those of the
 // child.

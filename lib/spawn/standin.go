@@ -46,6 +46,11 @@ func (s *Spawner) standIn(c *Command) (int, error) {
 	in.Path = "/proc/self/exe"
 	in.Argv = []string{standInName, strconv.Itoa(len(c.Files))}
 	in.Files = append(slices.Clone(c.Files), int(job.Fd()))
+	if c.Cgroup != nil {
+		in.Argv = append(in.Argv, strconv.Itoa(len(in.Files)))
+		in.Files = append(in.Files, int(c.Cgroup.Fd()))
+		in.Cgroup = nil
+	}
 	in.Dir = ""
 	pid, err := forkExec(&in, attributes(&in, false))
 	if err != nil {
@@ -85,8 +90,11 @@ func readJob(fd string) (*Command, error) {
 // Init must be called first thing in main by every program that uses a
 // Spawner. It does not return in a stand-in.
 func Init() {
-	if len(os.Args) != 2 || os.Args[0] != standInName {
+	if len(os.Args) < 2 || len(os.Args) > 3 || os.Args[0] != standInName {
 		return
+	}
+	if len(os.Args) == 3 {
+		enter(os.Args[2])
 	}
 	c, err := readJob(os.Args[1])
 	if err == nil {
@@ -94,6 +102,21 @@ func Init() {
 	}
 	fmt.Fprintf(os.Stderr, "supervisor: %v\nsupervisor: child process was not spawned\n", err)
 	os.Exit(127)
+}
+
+// enter goes into the control group whose directory is the descriptor fd, which it
+// closes. A group is not worth a failure: without it what the command starts is
+// found by other means.
+func enter(fd string) {
+	group, err := strconv.Atoi(fd)
+	if err != nil {
+		return
+	}
+	defer unix.Close(group)
+	if procs, err := unix.Openat(group, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
+		_, _ = unix.Write(procs, []byte("0"))
+		unix.Close(procs)
+	}
 }
 
 // become turns this process into the command; it returns only if a step
