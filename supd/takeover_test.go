@@ -511,3 +511,35 @@ func endCheck(t *testing.T, d *suptest.Daemon, names []string) {
 	workersWell(t, d, names)
 	d.Stop()
 }
+
+// TestTakeOverFastCGI asks whether clients reach the sockets of FastCGI programs
+// after an upgrade, and after the daemon has been killed.
+func TestTakeOverFastCGI(t *testing.T) {
+	port := suptest.FreePort(t)
+	d := suptest.Start(t, suptest.Options{Config: fmt.Sprintf("[fcgi-program:a]\ncommand=sleep 1000\nsocket=unix://%%(here)s/a.sock\n"+
+		"[fcgi-program:b]\ncommand=sleep 1000\nsocket=tcp://127.0.0.1:%d\n", port)})
+	reachable := func(when string) {
+		t.Helper()
+		d.Wait("RUNNING", "a:a", "b:b")
+		for network, address := range map[string]string{"unix": d.Path("a.sock"), "tcp": fmt.Sprint("127.0.0.1:", port)} {
+			conn, err := net.Dial(network, address)
+			if err != nil {
+				t.Errorf("%s: %v", when, err)
+				continue
+			}
+			conn.Close()
+		}
+	}
+	reachable("at first")
+	pid := d.Info("a:a").PID
+	d.MustCtl("upgrade")
+	reachable("after an upgrade")
+	d.Crash()
+	d.Relaunch()
+	reachable("after a crash")
+	d.MustCtl("restart", "a:a", "b:b")
+	reachable("after a restart")
+	if d.Info("a:a").PID == pid {
+		t.Error("a was not started again")
+	}
+}
