@@ -106,10 +106,14 @@ func TestSystemd(t *testing.T) {
 		t.Skip("boots a systemd, which takes 20 seconds")
 	}
 	dir := t.TempDir()
-	for from, to := range map[string]string{"units": "units", "script": "script", "supervisord.conf": "etc/supervisord.conf"} {
-		copyAll(t, filepath.Join("testdata/systemd", from), filepath.Join(dir, to))
+	for _, from := range []string{"units", "script"} {
+		copyAll(t, filepath.Join("testdata/systemd", from), filepath.Join(dir, from))
+	}
+	for _, from := range []string{"supervisord.conf", "hardened-supervisord.conf"} {
+		copyAll(t, filepath.Join("testdata/systemd", from), filepath.Join(dir, "etc", from))
 	}
 	copyAll(t, "systemd/supd.service", filepath.Join(dir, "units/supd.service"))
+	copyAll(t, "systemd/hardened.conf", filepath.Join(dir, "etc/hardened.conf"))
 	for _, tool := range []string{"supd", "suplog", "supctl"} {
 		copyAll(t, suptest.Tool(t, tool), filepath.Join(dir, "bin", tool))
 	}
@@ -120,6 +124,26 @@ func TestSystemd(t *testing.T) {
 	}
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestHardened asks systemd what it thinks of the unit with the drop-in.
+func TestHardened(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd-analyze is not there (Debian's package systemd)")
+	}
+	dir := t.TempDir()
+	copyAll(t, "systemd/supd.service", filepath.Join(dir, "supd.service"))
+	copyAll(t, "systemd/hardened.conf", filepath.Join(dir, "supd.service.d/hardened.conf"))
+	cmd := exec.Command(analyze, "security", "--offline=true", "--no-pager", "--threshold=40", "./supd.service")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if strings.Contains(string(out), "unrecognized option") {
+		t.Skip("systemd is older than 250, and cannot rate a unit that is not loaded")
+	}
+	if err != nil {
+		t.Errorf("the exposure is not 4.0 or less: %v\n%s", err, out)
 	}
 }
 
