@@ -20,14 +20,19 @@ BINDIR   = $(DESTDIR)$(PREFIX)/bin
 MANDIR   = $(DESTDIR)$(PREFIX)/share/man
 UNITDIR  = $(DESTDIR)$(PREFIX)/lib/systemd/system
 TMPFILESDIR = $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+DOCDIR   = $(DESTDIR)$(PREFIX)/share/doc/sup
 
 .PHONY: all build run test fuzz soak check bench install uninstall clean help
 
 all: build
 
+# Not position-independent: Go's own linker makes such programs need a loader, and
+# with the C linker's -static-pie they start later (4.6 ms, not 2.8) and are larger
+# in memory (supd with suplog by 4.8 MB).
 build: ## build the five tools into bin/ (static, without paths of this machine)
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./supconf ./supctl ./supd ./suplog ./suptail
+	@$(GO) run ./lib/internal/thirdparty $(addprefix bin/,$(TOOLS)) >bin/THIRD-PARTY || { rm -f bin/THIRD-PARTY; exit 1; }
 
 run: build ## build and run supd on a demo configuration in a temporary directory
 	./bin/supd --demo
@@ -57,7 +62,7 @@ bench: build ## the project's own measurements
 
 # Root may have no Go in its path, and what "make" has built is there.
 install: $(if $(shell command -v $(GO)),build) ## install tools, manual pages and systemd files below DESTDIR/PREFIX; Supervisor's names as links
-	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man8 $(UNITDIR) $(TMPFILESDIR)
+	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man8 $(UNITDIR) $(TMPFILESDIR) $(DOCDIR)
 	install -m 755 $(addprefix bin/,$(TOOLS)) $(BINDIR)
 	ln -sf supd $(BINDIR)/supervisord
 	ln -sf supd $(BINDIR)/pidproxy
@@ -68,11 +73,14 @@ install: $(if $(shell command -v $(GO)),build) ## install tools, manual pages an
 	sed 's,/usr/local/bin,$(PREFIX)/bin,' supd/systemd/supd.service >$(UNITDIR)/supd.service
 	chmod 644 $(UNITDIR)/supd.service
 	install -m 644 supd/systemd/sup.conf $(TMPFILESDIR)
+	install -m 644 LICENSE bin/THIRD-PARTY supd/systemd/hardened.conf $(DOCDIR)
 
 uninstall: ## remove what install has put there
 	rm -f $(addprefix $(BINDIR)/,$(TOOLS) supervisord supervisorctl echo_supervisord_conf pidproxy)
 	rm -f $(addprefix $(MANDIR)/man1/,supconf.1 supctl.1 suplog.1 suptail.1) $(MANDIR)/man8/supd.8
 	rm -f $(UNITDIR)/supd.service $(TMPFILESDIR)/sup.conf
+	rm -f $(addprefix $(DOCDIR)/,LICENSE THIRD-PARTY hardened.conf)
+	rmdir $(DOCDIR) 2>/dev/null || true
 
 clean: ## remove what build has made
 	rm -rf bin

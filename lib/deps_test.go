@@ -40,6 +40,9 @@ const drawing = `
 	rpc < client < suptest;
 	rpc < client/clienttest;
 
+	# For the build: what others' licences say.
+	NONE < internal/thirdparty;
+
 	# supd: one owner of state, and the servers that ask it.
 	NONE < supd/internal/activity, supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suspend, supd/internal/systemd;
 	safepath, spawn, supd/internal/crash < supd/internal/state;
