@@ -25,8 +25,11 @@ const drawing = `
 	NONE < access, event, expand, rpc, safepath, spawn, value;
 	safepath < cli;
 
+	# Whether only root can change what root executes or obeys.
+	safepath < trust;
+
 	# The configuration, from text to a plan that is never edited.
-	expand, value < config;
+	expand, trust, value < config;
 	cli, config < plan;
 
 	# The life of one process, without a clock and without a system call.
@@ -54,10 +57,10 @@ const drawing = `
 	cli, supd/internal/daemon, supd/internal/early, supd/internal/hurry, supd/internal/server, supd/internal/systemd < supd;
 
 	# The other tools.
-	cli, client, config < supctl;
+	cli, client, config, trust, value < supctl;
 	NONE < suplog/internal/transform;
 	cli, logfile, logwire, spawn, value, suplog/internal/transform < suplog;
-	cli, client, plan < supconf;
+	cli, client, plan, trust < supconf;
 	cli, client, config, logfile < suptail;
 `
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sup/lib/cli"
 	"sup/lib/suptest"
 )
 
@@ -185,5 +186,39 @@ func attackConfig(t *testing.T, verb, file string, env []string, want string) {
 	}
 	if verb == "lint" && !strings.Contains(strings.ReplaceAll(text, "error: ", ""), want) {
 		t.Errorf("supconf lint does not say %q: %.1000s", want, text)
+	}
+}
+
+// Lint says of root's programs and files who else could change them.
+func TestAttackLint(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can have strangers")
+	}
+	const stranger = 65534
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	text := "[supervisord]\nlogfile=" + path("l") + "\n"
+	for _, name := range []string{"mine", "his", "nobodys", "roots"} {
+		text += "[program:" + name + "]\ncommand=" + path(name+"/run") + "\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
+		if err := errors.Join(os.Mkdir(path(name), 0o755), os.WriteFile(path(name+"/run"), []byte("#!/bin/sh\n"), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text = strings.Replace(text, "[program:nobodys]\n", "[program:nobodys]\nuser=65534\n", 1)
+	text = strings.Replace(text, "[program:roots]\n", "[program:roots]\nuser=root\n", 1)
+	file := path("supervisord.conf")
+	if err := errors.Join(os.Chown(path("his/run"), stranger, stranger), os.Chown(path("nobodys"), stranger, stranger), os.Chmod(path("roots"), 0o777),
+		os.WriteFile(file, []byte(text), 0o664), os.Chmod(file, 0o664), os.Chown(file, 0, stranger)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	run(cli.Streams{Out: &out, Err: &out}, []string{"supconf", "lint", "-c", file})
+	want := file + ":1: warning: the file " + file + " is writable by group 65534, who can so run programs as root; hint: have it where only root can write\n" +
+		file + ":8: warning: [program:his] command: root runs " + path("his/run") + ", but the file " + path("his/run") +
+		" belongs to user 65534, who can become root so; hint: write user = NAME, or have it where only root can write\n" +
+		file + ":18: warning: [program:roots] command: root runs " + path("roots/run") + ", but the directory " + path("roots") +
+		" is writable by every user, who can become root so; hint: write user = NAME, or have it where only root can write\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }

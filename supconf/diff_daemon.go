@@ -17,7 +17,7 @@ import (
 // runDiffDaemon compares what the daemon runs with a configuration.
 func runDiffDaemon(c *command, url string) int {
 	file, _ := c.opt("configuration")
-	p, err := plan.Load(plan.Options{File: file, Offline: c.has("offline"), AnyPlugin: true})
+	p, err := plan.Load(plan.Options{File: file, Offline: c.has("offline"), AnyPlugin: true, Obeyed: true})
 	if err != nil {
 		return c.fail(err)
 	}
@@ -57,7 +57,11 @@ func connect(file, url string) (*client.Client, error) {
 	if text, ok := os.LookupEnv("SUPERVISOR_PASSWORD"); ok {
 		password = &text
 	}
-	return client.New(url, username, password)
+	daemon, err := client.New(url, username, password)
+	if err == nil {
+		daemon.Trust(conf.Trusts)
+	}
+	return daemon, err
 }
 
 // compareActive tells what "supctl update" would change. Which groups differ

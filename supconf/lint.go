@@ -9,6 +9,8 @@ import (
 	"sup/lib/cli"
 	"sup/lib/config"
 	"sup/lib/plan"
+	"sup/lib/trust"
+	"sup/lib/value"
 )
 
 func lintVerb() *verb {
@@ -228,9 +230,16 @@ func (l *linter) files() {
 	}
 	for _, f := range l.doc.Files {
 		st, err := os.Stat(f)
-		if err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o002 != 0 {
-			l.warn("world-writable", where{pos: config.Pos{File: f, Line: 1}}, "chmod o-w "+f,
-				"every user can write this file, and so run programs as root")
+		if err != nil || !st.Mode().IsRegular() {
+			continue
+		}
+		w := where{pos: config.Pos{File: f, Line: 1}}
+		if st.Mode().Perm()&0o002 != 0 {
+			l.warn("world-writable", w, "chmod o-w "+value.QuoteWord(f), "every user can write this file, and so run programs as root")
+			continue
+		}
+		if writers, err := trust.Strangers(f); err == nil && len(writers) > 0 {
+			l.warn("file-of-others", w, "have it where only root can write", "%v, who can so run programs as root", writers[0])
 		}
 	}
 }

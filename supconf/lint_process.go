@@ -9,6 +9,7 @@ import (
 
 	"sup/lib/config"
 	"sup/lib/plan"
+	"sup/lib/trust"
 	"sup/lib/value"
 )
 
@@ -156,21 +157,47 @@ func (l *linter) find(w where, p *plan.Process, name string, paths map[string]no
 	key := path + "\x00" + name
 	problem, known := paths[key]
 	if !known {
-		problem.text, problem.hint = cannotRun(name, path)
+		problem.file, problem.text, problem.hint = cannotRun(name, path)
 		paths[key] = problem
 	}
 	if problem.text != "" {
 		l.warn("command-not-found", w, problem.hint, "%s", problem.text)
+		return
 	}
+	l.othersCommand(w, p, problem.file)
 }
 
-// notRunnable says why a program cannot be run, and how to mend that; it is
-// empty if it can.
-type notRunnable struct{ text, hint string }
+// othersCommand warns of a program of root's that somebody else can exchange.
+func (l *linter) othersCommand(w where, p *plan.Process, file string) {
+	if !l.rootRuns(p) {
+		return
+	}
+	writers, err := trust.Strangers(file)
+	if err != nil || len(writers) == 0 {
+		return
+	}
+	l.warn("command-of-others", w, "write user = NAME, or have it where only root can write",
+		"root runs %s, but %v, who can become root so", file, writers[0])
+}
+
+// rootRuns tells whether a program runs as root if root starts the daemon.
+func (l *linter) rootRuns(p *plan.Process) bool {
+	if os.Geteuid() != 0 || l.offline {
+		return false
+	}
+	if p.HasUser {
+		return p.UID == 0
+	}
+	return !l.plan.Daemon.HasUser || l.plan.Daemon.UID == 0
+}
+
+// notRunnable says why a program cannot be run, and how to mend that; both are
+// empty if it can, and file is what is run.
+type notRunnable struct{ file, text, hint string }
 
 // cannotRun looks for a program as the daemon does.
-func cannotRun(name, path string) (problem, hint string) {
-	file := name
+func cannotRun(name, path string) (file, problem, hint string) {
+	file = name
 	if !strings.Contains(name, "/") {
 		file = ""
 		for _, dir := range filepath.SplitList(path) {
@@ -180,19 +207,19 @@ func cannotRun(name, path string) (problem, hint string) {
 			}
 		}
 		if file == "" {
-			return "cannot find " + name + " in PATH", "install it, or write its whole path"
+			return "", "cannot find " + name + " in PATH", "install it, or write its whole path"
 		}
 	}
 	st, err := os.Stat(file)
 	switch {
 	case err != nil:
-		return "cannot find " + file, "install it, or correct the path"
+		return file, "cannot find " + file, "install it, or correct the path"
 	case st.IsDir():
-		return file + " is a directory", "name the program in it"
+		return file, file + " is a directory", "name the program in it"
 	case st.Mode().Perm()&0o111 == 0:
-		return file + " is not executable", "chmod +x " + value.QuoteWord(file)
+		return file, file + " is not executable", "chmod +x " + value.QuoteWord(file)
 	}
-	return "", ""
+	return file, "", ""
 }
 
 // isShell reports whether a program interprets what follows by itself.

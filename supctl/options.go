@@ -10,6 +10,7 @@ import (
 
 	"sup/lib/cli"
 	"sup/lib/config"
+	"sup/lib/value"
 )
 
 var optionTable = []cli.Option{
@@ -52,7 +53,10 @@ type settings struct {
 	username, password *string
 	prompt             string
 	historyFile        string
+	historyGiven       bool // with an option
 	interactive        bool
+	// file is what the configuration file says.
+	file *config.Client
 	// words are the action and its arguments.
 	words []string
 }
@@ -110,7 +114,7 @@ func parseArgs(argv []string, streams cli.Streams) (*settings, error) {
 		s.serverURL = *serverURL
 	}
 	if historyFile != nil {
-		s.historyFile = *historyFile
+		s.historyFile, s.historyGiven = *historyFile, true
 	}
 	if len(s.words) == 0 {
 		s.interactive = true
@@ -152,7 +156,7 @@ func isURL(text string) bool {
 // environment, then from the configuration file, which is searched for if it
 // is nil. Warnings go to stderr if that is a terminal.
 func (s *settings) readConfig(prog string, file *string, stderr io.Writer) error {
-	options := config.ClientOptions{Program: prog, AnyPlugin: true}
+	options := config.ClientOptions{Program: prog, AnyPlugin: true, Obeyed: true}
 	if file != nil {
 		options.File = *file
 	}
@@ -166,7 +170,8 @@ func (s *settings) readConfig(prog string, file *string, stderr io.Writer) error
 			fmt.Fprintf(stderr, "%s: warning: %v\n", prog, w)
 		}
 	}
-	s.serverURL, s.prompt, s.historyFile = c.ServerURL, c.Prompt, c.HistoryFile
+	s.serverURL, s.prompt, s.historyFile = c.ServerURL, value.Printable(c.Prompt), c.HistoryFile
+	s.file = c
 	if s.username == nil && c.HasUsername {
 		s.username = &c.Username
 	}

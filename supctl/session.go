@@ -131,6 +131,7 @@ func (s *session) connect() (*client.Client, error) {
 		if err != nil {
 			return nil, err
 		}
+		daemon.Trust(s.file.Trusts)
 		s.daemon = daemon
 	}
 	return s.daemon, nil
@@ -216,7 +217,7 @@ func (s *session) check(ctx context.Context, daemon *client.Client) (bool, error
 	switch {
 	case errors.Is(err, client.ErrNoSocket):
 		s.fail(exitDead, "%v", err)
-	case errors.Is(err, client.ErrRefused):
+	case errors.Is(err, client.ErrRefused), errors.Is(err, client.ErrStranger):
 		s.fail(exitRefused, "%v", err)
 	case faultCode(err) == rpc.UnknownMethod:
 		s.fail(exitNoInterface, "%s answers, but offers no supervisor interface: "+

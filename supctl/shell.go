@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"sup/lib/cli"
+	"sup/lib/trust"
 )
 
 // useTerminal prepares for editing lines, if there is a terminal to do so.
@@ -22,7 +23,7 @@ func (s *session) useTerminal(streams cli.Streams) {
 // shell reads actions and carries them out, until the end of the input, quit,
 // or an interrupt.
 func (s *session) shell() {
-	if s.editor != nil && s.historyFile != "" {
+	if s.editor != nil && s.historyFile != "" && s.ownHistory() {
 		// There is none before the first time, and the shell is of use
 		// without one.
 		_ = s.editor.History().Load(s.historyFile)
@@ -44,6 +45,13 @@ func (s *session) shell() {
 		}
 	}
 	s.printf("")
+}
+
+// ownHistory tells whether the history goes where the caller wants it: not if
+// root uses a configuration that somebody else can write, who could so have any
+// file of root's replaced.
+func (s *session) ownHistory() bool {
+	return s.historyGiven || os.Geteuid() != 0 || s.file == nil || s.file.File == "" || trust.Path(s.file.File) == nil
 }
 
 // readLine prompts for a line and reads it: with an editor on a terminal,

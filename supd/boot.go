@@ -20,6 +20,7 @@ import (
 	"sup/lib/plan"
 	"sup/lib/process"
 	"sup/lib/safepath"
+	"sup/lib/trust"
 	"sup/supd/internal/activity"
 	"sup/supd/internal/daemon"
 	"sup/supd/internal/early"
@@ -56,7 +57,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	// Programs may be waiting for somebody to take them over.
 	unhurry := hurry.Begin()
 	load := func() (*plan.Plan, error) {
-		return plan.Load(plan.Options{File: parsed.File, Program: args[0], Overrides: parsed.Overrides, AnyPlugin: true})
+		return plan.Load(plan.Options{File: parsed.File, Program: args[0], Overrides: parsed.Overrides, AnyPlugin: true, Obeyed: true})
 	}
 	p, err := load()
 	if err != nil {
@@ -67,13 +68,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 	activated := systemd.Sockets()
 	closeOnExec()
 	toBe, detached := daemonToBe()
-	if !p.Daemon.NoDaemon && !detached && upgraded == nil {
-		unhurry()
-		return launch(args, stderr)
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return usageError(stderr, prog, fmt.Errorf("cannot find supd's own file: %w", err))
+	}
+	if !p.Daemon.NoDaemon && !detached && upgraded == nil {
+		unhurry()
+		if p.Daemon.UID <= 0 {
+			if err := trust.Binary(self); err != nil {
+				return usageError(stderr, prog, err)
+			}
+		}
+		return launch(self, args, stderr)
 	}
 	return boot(&start{
 		prog: prog, self: self, args: args, plan: p, load: load, detacher: toBe, upgraded: upgraded,
@@ -126,6 +132,14 @@ func boot(s *start) int {
 	}
 	if s.suplog, err = findSuplog(); err != nil {
 		return usageError(s.stderr, s.prog, err)
+	}
+	// An upgrade was checked by the image before, and there is no way back.
+	if s.upgraded == nil {
+		for _, binary := range []string{s.self, s.suplog} {
+			if err := trust.Binary(binary); err != nil {
+				return usageError(s.stderr, s.prog, err)
+			}
+		}
 	}
 	sink, err := openActivityLog(&p.Daemon)
 	if err != nil {
@@ -348,7 +362,7 @@ func (s *start) supervise() int {
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
 		Signals: s.signals, Suplog: s.suplog,
 		StateDir: s.state, Identity: s.identity, Saved: s.saved, Upgraded: s.upgraded != nil, SuplogConn: suplogConn, Sockets: sockets,
-		Self: s.self, Args: s.args, Pause: s.pause, Resume: s.resume, Replace: s.replace,
+		Self: s.self, Args: s.args, Vet: trust.Binary, Pause: s.pause, Resume: s.resume, Replace: s.replace,
 		Resumed: s.unhurry, First: func() { cleanAutoLogs(&p.Daemon) }, Ready: func() { ready() }, Notify: notify,
 	})
 	s.daemon = d

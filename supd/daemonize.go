@@ -22,13 +22,8 @@ import (
 const readyVar = "SUPD_READY_FD"
 
 // launch starts the daemon and waits for its word. The result is the exit
-// status for the command.
-func launch(args []string, stderr io.Writer) int {
-	self, err := os.Executable()
-	if err != nil {
-		fmt.Fprintf(stderr, "Error: cannot find supd's own file: %v\n", err)
-		return 1
-	}
+// status for the command. Self is the path of our own file.
+func launch(self string, args []string, stderr io.Writer) int {
 	r, w, err := os.Pipe()
 	if err != nil {
 		fmt.Fprintf(stderr, "Error: cannot daemonize: %v\n", err)

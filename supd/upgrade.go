@@ -17,6 +17,7 @@ import (
 	"sup/lib/cli"
 	"sup/lib/plan"
 	"sup/lib/spawn"
+	"sup/lib/trust"
 	"sup/supd/internal/crash"
 	"sup/supd/internal/daemon"
 	"sup/supd/internal/early"
@@ -127,7 +128,7 @@ func checkUpgrade(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return usageError(stderr, args[0], err)
 	}
-	p, err := plan.Load(plan.Options{File: parsed.File, Program: args[0], Overrides: parsed.Overrides, AnyPlugin: true})
+	p, err := plan.Load(plan.Options{File: parsed.File, Program: args[0], Overrides: parsed.Overrides, AnyPlugin: true, Obeyed: true})
 	if err != nil {
 		return usageError(stderr, args[0], err)
 	}
@@ -213,7 +214,9 @@ func (s *start) replace(snapshot *state.Snapshot, left daemon.Descriptors) error
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 	}
 	crash.Point(crash.BeforeExec)
-	err = syscall.Exec(s.self, s.args, env)
+	if err = trust.Binary(s.self); err == nil {
+		err = syscall.Exec(s.self, s.args, env)
+	}
 	for _, fd := range pass {
 		unix.CloseOnExec(fd)
 	}

@@ -172,7 +172,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 
 // connect makes the client of the daemon that the options name.
 func (o *options) connect(prog string) (*client.Client, error) {
-	c, err := config.LoadClient(config.ClientOptions{Program: prog, File: o.config, AnyPlugin: true})
+	c, err := config.LoadClient(config.ClientOptions{Program: prog, File: o.config, AnyPlugin: true, Obeyed: true})
 	if err != nil && o.url == nil {
 		return nil, err
 	}
@@ -193,5 +193,9 @@ func (o *options) connect(prog string) (*client.Client, error) {
 	if password == nil && c.HasPassword {
 		password = &c.Password
 	}
-	return client.New(url, username, password)
+	daemon, err := client.New(url, username, password)
+	if err == nil {
+		daemon.Trust(c.Trusts)
+	}
+	return daemon, err
 }

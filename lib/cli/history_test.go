@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestHistory(t *testing.T) {
@@ -50,5 +53,28 @@ func TestHistory(t *testing.T) {
 	}
 	if target, err := os.Readlink(link); err != nil || target != path {
 		t.Errorf("the link is %q, %v", target, err)
+	}
+}
+
+// What is no regular file is neither waited for nor replaced.
+func TestAttackHistory(t *testing.T) {
+	dir := t.TempDir()
+	pipe, link := filepath.Join(dir, "pipe"), filepath.Join(dir, "link")
+	if err := errors.Join(unix.Mkfifo(pipe, 0o600), os.Symlink("pipe", link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, link, "/dev/null", dir} {
+		h := History{lines: []string{"status"}}
+		if err := h.Load(path); err == nil && path != "/dev/null" {
+			t.Errorf("%s is read", path)
+		}
+		if err := h.Save(path); err == nil {
+			t.Errorf("%s is written", path)
+		}
+	}
+	for path, kind := range map[string]os.FileMode{pipe: os.ModeNamedPipe, link: os.ModeSymlink, "/dev/null": os.ModeDevice | os.ModeCharDevice} {
+		if st, err := os.Lstat(path); err != nil || st.Mode().Type() != kind {
+			t.Errorf("%s is %v, %v", path, st, err)
+		}
 	}
 }

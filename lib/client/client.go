@@ -29,6 +29,8 @@ type Client struct {
 	network, address, host string
 	// authorization is the value of that header, "" to send none.
 	authorization string
+	// trusts tells who else may have it; nil for nobody.
+	trusts func(uid int) bool
 
 	mu sync.Mutex
 	// idle is the connection of the call before, if it can be used again.
@@ -61,6 +63,11 @@ func New(serverURL string, username, password *string) (*Client, error) {
 	}
 	return c, nil
 }
+
+// Trust says as which users, beside root and ourselves, a daemon on a Unix socket
+// may run to be sent credentials. In a directory like /tmp anybody can be the
+// first to make a socket of that name.
+func (c *Client) Trust(user func(uid int) bool) { c.trusts = user }
 
 // URL returns the server URL the client was made with.
 func (c *Client) URL() string { return c.serverURL }

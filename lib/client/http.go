@@ -8,8 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // errShape is an answer of another structure than the method promises.
@@ -21,7 +24,32 @@ var (
 	ErrNoSocket = errors.New("no such file")
 	// ErrRefused means that nobody listens.
 	ErrRefused = errors.New("refused connection")
+	// ErrStranger means that somebody listens who is not to know the password.
+	ErrStranger = errors.New("is not served by whom the password is for")
 )
+
+// checkPeer makes sure that credentials go to nobody but root, ourselves and who
+// is trusted.
+func (c *Client) checkPeer(nc net.Conn) error {
+	if !c.Unix() || c.authorization == "" {
+		return nil
+	}
+	var peer *unix.Ucred
+	var cerr error
+	raw, err := nc.(*net.UnixConn).SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { peer, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	}
+	if err = errors.Join(err, cerr); err != nil {
+		return fmt.Errorf("cannot tell who serves %s: %w", c.serverURL, err)
+	}
+	uid := int(peer.Uid)
+	if uid == 0 || uid == os.Geteuid() || c.trusts != nil && c.trusts(uid) {
+		return nil
+	}
+	return fmt.Errorf("%s %w: the daemon there runs as user %d, which is neither root nor you nor the owner of the configuration; "+
+		"hint: if it is the right one, write user = %d into [supervisord] of the file that you use", c.serverURL, ErrStranger, uid, uid)
+}
 
 // StatusError is an HTTP answer other than 200.
 type StatusError struct {
@@ -56,6 +84,10 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 	nc, err := d.DialContext(ctx, c.network, c.address)
 	if err != nil {
 		return nil, c.explain(ctx, err)
+	}
+	if err := c.checkPeer(nc); err != nil {
+		nc.Close()
+		return nil, err
 	}
 	return &conn{Conn: nc, in: bufio.NewReaderSize(nc, 32<<10)}, nil
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Client is what [supervisorctl] says.
@@ -17,6 +19,8 @@ type Client struct {
 	Prompt                   string
 	// HistoryFile is absolute, "" for none.
 	HistoryFile string
+	// User is the user that the daemon becomes, "" if the file does not say.
+	User string
 	// Warnings are about what does not keep the client from working.
 	Warnings []*Problem
 }
@@ -34,6 +38,9 @@ type ClientOptions struct {
 	// Dir is what relative paths are relative to; "" is the current
 	// directory.
 	Dir string
+	// Obeyed says that the configuration is not only looked at: one that was
+	// found, and not named, must not be others' to change if root obeys it.
+	Obeyed bool
 	// Offline leaves out the check of plug-ins.
 	Offline bool
 	// AnyPlugin lets [ctlplugin:x] sections name plug-ins, none of which are
@@ -64,6 +71,9 @@ func CheckClient(o ClientOptions) (*Client, []*Problem) {
 	file := o.File
 	if file == "" {
 		file = Search(SearchPaths(o.Program), m.Dir)
+		if p := Obey(file, m.Dir); p != nil && o.Obeyed {
+			return &Client{}, []*Problem{p}
+		}
 	}
 	var doc *Document
 	if file == "" {
@@ -95,6 +105,10 @@ func CheckClient(o ClientOptions) (*Client, []*Problem) {
 	if history := v.Text("history_file"); history.Text != "" {
 		c.HistoryFile = m.Absolute(history.Text)
 	}
+	if s := doc.Section("supervisord"); s != nil {
+		quiet := &Decoder{Doc: doc, Machine: m, Offline: true, Report: func(*Problem) {}}
+		c.User = quiet.Values(s, KindSupervisord, Names{Env: env, Here: doc.Here, Host: HostName()}).Text("user").Text
+	}
 	dec.ctlPlugins(env, o.AnyPlugin)
 	return c, problems
 }
@@ -103,7 +117,24 @@ func CheckClient(o ClientOptions) (*Client, []*Problem) {
 // programs of a large file would take it longer than all else that it does.
 func clientSection(name string) bool {
 	k, ok := KindOf(name)
-	return ok && (k == KindSupervisorctl || k == KindCtlPlugin)
+	return ok && (k == KindSupervisorctl || k == KindCtlPlugin || k == KindSupervisord)
+}
+
+// Trusts tells whether a daemon that runs as a user may have the credentials: it
+// owns the file, or is whom the file says the daemon becomes.
+func (c *Client) Trusts(uid int) bool {
+	if c.File == "" {
+		return false
+	}
+	var st unix.Stat_t
+	if unix.Stat(c.File, &st) == nil && int(st.Uid) == uid {
+		return true
+	}
+	if c.User == "" {
+		return false
+	}
+	user, _, err := NewMachine(nil, "").User(c.User)
+	return err == nil && user == uid
 }
 
 // ctlPlugins reads the sections of client plug-ins, none of which can be

@@ -41,6 +41,7 @@ const (
 	CodeUnknownPlugin          = "unknown-plugin"
 	CodeFactoryMissing         = "factory-missing"
 	CodeTooLarge               = "too-large"
+	CodeStrangersFile          = "strangers-file"
 
 	CodeBadOption          = "bad-option"
 	CodeBadOptionValue     = "bad-option-value"

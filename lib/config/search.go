@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"sup/lib/trust"
 )
 
 // SearchPaths are the places where the configuration file is looked for, in
@@ -43,6 +45,35 @@ func Search(paths []string, dir string) string {
 		}
 	}
 	return ""
+}
+
+// Obey says why root must not obey a configuration that Search has found, nil if
+// it may: where root happens to be, somebody else may have put one. At the places
+// in /etc nothing lies that root has not put there.
+func Obey(file, dir string) *Problem {
+	if file == "" || os.Geteuid() != 0 || strings.HasPrefix(file, "/etc/") {
+		return nil
+	}
+	if dir == "" {
+		dir = WorkingDir()
+	}
+	file = joinPath(dir, file)
+	writers, err := trust.Strangers(file)
+	if err == nil && len(writers) == 0 {
+		return nil
+	}
+	reason := ""
+	for _, w := range writers[:min(len(writers), 3)] {
+		reason += ", " + w.String()
+	}
+	if err != nil {
+		reason += ", " + err.Error()
+	}
+	return &Problem{
+		Code: CodeStrangersFile, File: file,
+		Message: "this configuration was found, not named, and root does not obey it since others can change it: " +
+			strings.TrimPrefix(reason, ", ") + "; name it with -c FILE to use it all the same",
+	}
 }
 
 func orDot(dir, path string) string {

@@ -23,6 +23,9 @@ type Options struct {
 	// AnyPlugin lets sections name plug-ins that are not built in, with a
 	// warning each; without it they are errors.
 	AnyPlugin bool
+	// Obeyed says that the configuration is not only looked at: one that was
+	// found, and not named, must not be others' to change if root obeys it.
+	Obeyed bool
 	// Environ is the environment that expressions refer to, NAME=value; nil
 	// is the process's own.
 	Environ []string
@@ -177,6 +180,10 @@ func (l *loader) search() string {
 			Message: "cannot find a configuration file at " + strings.Join(paths, ", "),
 			Hint:    "name it with -c FILE",
 		})
+	}
+	if p := config.Obey(file, l.machine.Dir); p != nil && l.opts.Obeyed {
+		l.report(p)
+		return ""
 	}
 	return file
 }

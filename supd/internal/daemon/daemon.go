@@ -62,6 +62,9 @@ type Options struct {
 	// upgrade in place.
 	Self string
 	Args []string
+	// Vet, if it is not nil, says why one of the two must not be executed. It is
+	// asked directly before that.
+	Vet func(path string) error
 	// Pause stops taking requests, and returns when none is being served.
 	// Resume takes them again. Replace turns this process into the new image,
 	// and returns only if that fails. It is told what descriptors are left to that.

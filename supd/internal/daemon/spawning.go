@@ -89,6 +89,9 @@ func (w *spawner) run(ctx context.Context, d *Daemon) {
 			w.present.Store(&making{h.command.Name, d.now()})
 			pid, serr := 0, err
 			if serr == nil {
+				serr = d.vet(h.command.Path)
+			}
+			if serr == nil {
 				pid, serr = s.Start(&h.command)
 			}
 			soft, _ := spawn.OriginalNoFile(pid)
@@ -112,6 +115,14 @@ func (w *spawner) run(ctx context.Context, d *Daemon) {
 			return
 		}
 	}
+}
+
+// vet looks at a binary of ours before it is executed.
+func (d *Daemon) vet(path string) error {
+	if d.opts.Vet == nil {
+		return nil
+	}
+	return d.opts.Vet(path)
 }
 
 // run makes the process of a job. Its command was found before its logs were
