@@ -206,7 +206,7 @@ func (s *start) openState() error {
 	}
 	dir, err := state.Open(path)
 	var locked *state.LockedError
-	if errors.As(err, &locked) {
+	if errors.As(err, &locked) && !locked.Elsewhere {
 		return err
 	}
 	if err != nil {

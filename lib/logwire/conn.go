@@ -132,6 +132,21 @@ func (c *Conn) FD() (fd int) {
 	return fd
 }
 
+// PeerUID is the user that the other end belongs to.
+func (c *Conn) PeerUID() (int, error) {
+	var cred *unix.Ucred
+	var err error
+	if werr := c.raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); werr != nil {
+		return -1, werr
+	}
+	if err != nil {
+		return -1, os.NewSyscallError("getsockopt", err)
+	}
+	return int(cred.Uid), nil
+}
+
 // Send sends m. Data or Comm longer than a message are sent in parts, nothing
 // else in between. The descriptors in m.FDs go with the first part and stay
 // open here. Send waits while the peer's queue is full.

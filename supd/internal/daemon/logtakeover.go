@@ -81,10 +81,23 @@ func (l *logPlane) find(pid int, ticks uint64) *predecessor {
 		conn.Close()
 		return nil
 	}
-	if ticks == 0 {
-		ticks, _, _ = state.Ticks(s.pid)
+	old := &predecessor{conn: conn, ticks: ticks, served: s}
+	if l.d.opts.SuplogConn <= 0 && !old.genuine() {
+		l.d.log.Print(activity.Warn, "what answers in the state directory is no suplog of ours, a container's perhaps; starting another one")
+		old.discard()
+		return nil
 	}
-	return &predecessor{conn: conn, ticks: ticks, served: s}
+	if ticks == 0 {
+		old.ticks, _, _ = state.Ticks(s.pid)
+	}
+	return old
+}
+
+// genuine reports whether it is a log process of our user and of our PID namespace:
+// a state directory may be shared.
+func (o *predecessor) genuine() bool {
+	uid, err := o.conn.PeerUID()
+	return err == nil && uid == os.Geteuid() && state.IsLogger(o.pid)
 }
 
 // goOn goes on with the log process of a daemon before, when the process entries
@@ -125,9 +138,9 @@ func (l *logPlane) endUnreachable() {
 	if dir == nil || !dir.Abandoned() {
 		return
 	}
-	for _, pid := range state.Loggers(dir.Path()) {
-		l.d.log.Print(activity.Warn, fmt.Sprintf("the suplog of the daemon before (pid %d) cannot be reached; starting another one", pid))
-		_ = spawn.Kill(pid, unix.SIGKILL, false)
+	for _, r := range state.Loggers(dir.Path()) {
+		l.d.log.Print(activity.Warn, fmt.Sprintf("the suplog of the daemon before (pid %d) cannot be reached; starting another one", r.PID))
+		_ = r.Kill()
 	}
 }
 

@@ -45,6 +45,8 @@ type proc struct {
 	end *ending
 	// run is the one that goes on or is about to, before the one before it.
 	run, before run
+	// unseen is set if the process has ended while no daemon looked.
+	unseen bool
 	// begun is set when the start that was asked for has its number.
 	begun bool
 	// early is output of a run whose pid is not known yet.

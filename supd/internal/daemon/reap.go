@@ -10,6 +10,7 @@ import (
 	"sup/lib/spawn"
 	"sup/supd/internal/activity"
 	"sup/supd/internal/crash"
+	"sup/supd/internal/state"
 )
 
 // earlyExit is the end of a child whose start has not been reported yet.
@@ -227,9 +228,11 @@ func (p *proc) gone() {
 	// was not to be then, or the other way round.
 	turn.Now, turn.Unix = end.turn.Now, end.turn.Unix
 	stopping, leader, patience := p.m.State == process.Stopping, p.m.PID, p.m.Deadline-turn.Now
+	run := state.Run{Leader: leader, Ticks: p.ticks, Mark: p.mark, Unseen: p.unseen}
+	p.unseen = false
 	switch {
 	case stopping && p.cfg.KillAsGroup:
-		p.d.sweep(leader, p.ticks, p.mark, patience)
+		p.d.sweep(run, patience)
 	case p.cfg.KillAsGroup:
 		// What it has left keeps its group, and runs on.
 		name := cgroupName(p.mark)

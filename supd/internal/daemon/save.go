@@ -185,7 +185,7 @@ func (d *Daemon) snapshot() *state.Snapshot {
 		Suplog: d.logs.pid, SuplogTicks: d.logs.ticks, Leaving: d.mood != MoodRunning,
 	}}
 	for w := range d.sweeps {
-		s.Sweeps = append(s.Sweeps, state.Sweep{Leader: w.leader, Ticks: w.ticks, Mark: w.mark, UntilMono: d.toMonotonic(w.until)})
+		s.Sweeps = append(s.Sweeps, state.Sweep{Leader: w.run.Leader, Ticks: w.run.Ticks, Mark: w.run.Mark, Unseen: w.run.Unseen, UntilMono: d.toMonotonic(w.until)})
 	}
 	for _, g := range d.order {
 		if g.saved == nil {

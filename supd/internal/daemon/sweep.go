@@ -4,9 +4,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"sup/lib/spawn"
 	"sup/supd/internal/cgroup"
 	"sup/supd/internal/state"
 )
@@ -19,13 +16,13 @@ import (
 //
 // It runs in a goroutine of its own, since it reads /proc; a departure of the
 // daemon waits for it.
-func (d *Daemon) sweep(leader int, ticks uint64, mark string, patience time.Duration) {
-	s := &sweeping{leader, ticks, mark, d.now() + patience}
+func (d *Daemon) sweep(run state.Run, patience time.Duration) {
+	s := &sweeping{run, d.now() + patience}
 	d.sweeps[s] = struct{}{}
 	d.dirty = true
 	go func() {
-		group := d.cgroups.Group(cgroupName(mark))
-		kin := kin{group, leader, ticks, mark}
+		group := d.cgroups.Group(cgroupName(run.Mark))
+		kin := kin{group, run}
 		kin.end(patience, d.done)
 		group.Remove()
 		d.post(func() {
@@ -38,10 +35,8 @@ func (d *Daemon) sweep(leader int, ticks uint64, mark string, patience time.Dura
 
 // sweeping is a sweep under way.
 type sweeping struct {
-	leader int
-	ticks  uint64
-	mark   string
-	until  time.Duration // from when on it kills
+	run   state.Run
+	until time.Duration // from when on it kills
 }
 
 // cgroupName is the name of the control group of the run of that mark.
@@ -52,16 +47,11 @@ func cgroupName(mark string) string {
 
 // kin are the processes of a run whose leader has ended.
 type kin struct {
-	group  cgroup.Group
-	leader int
-	ticks  uint64
-	mark   string
+	group cgroup.Group
+	run   state.Run
 }
 
-// outside are those that can be found without a control group.
-func (k *kin) outside() []int { return state.Kin(k.leader, k.ticks, k.mark) }
-
-func (k *kin) gone() bool { return !k.group.Populated() && len(k.outside()) == 0 }
+func (k *kin) gone() bool { return !k.group.Populated() && len(k.run.Kin()) == 0 }
 
 // end waits until they have gone, kills them after patience, and then waits
 // again; nothing of it once done is closed.
@@ -88,9 +78,9 @@ func (k *kin) end(patience time.Duration, done <-chan struct{}) {
 	clean := 0
 	for range rounds {
 		_ = k.group.Kill()
-		outside := k.outside()
-		for _, pid := range outside {
-			_ = spawn.Kill(pid, unix.SIGKILL, false)
+		outside := k.run.Kin()
+		for _, r := range outside {
+			_ = r.Kill()
 		}
 		if len(outside) > 0 || k.group.Populated() {
 			clean = 0

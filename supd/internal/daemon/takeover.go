@@ -158,7 +158,8 @@ func (d *Daemon) takeOver(e *estate) {
 		}
 	}
 	for _, w := range e.Sweeps {
-		d.sweep(w.Leader, w.Ticks, w.Mark, d.fromMonotonic(w.UntilMono)-d.now())
+		run := state.Run{Leader: w.Leader, Ticks: w.Ticks, Mark: w.Mark, Unseen: w.Unseen || !d.opts.Upgraded}
+		d.sweep(run, d.fromMonotonic(w.UntilMono)-d.now())
 	}
 	for group, texts := range e.Stdin {
 		for name, text := range texts {
@@ -393,6 +394,7 @@ func (p *proc) adoptEnd() {
 		d.post(func() { p.endedAs(status, known, d.turn()) })
 	}()
 	p.end = &ending{} // nothing is to be signalled
+	p.unseen = true
 }
 
 func (p *proc) adoptPipes(listenerState string) {

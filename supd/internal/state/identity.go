@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -191,7 +192,7 @@ func markIn(environ []byte) string {
 // Loggers are the log processes of our user and our PID namespace that serve a
 // state directory: that which lies there as we see it, and not one of that name in
 // a container, or in a temporary directory that only another service sees.
-func Loggers(dir string) (pids []int) {
+func Loggers(dir string) (found []Relative) {
 	var r reader
 	for _, pid := range processes() {
 		text, err := r.read(pid, "cmdline")
@@ -204,10 +205,28 @@ func Loggers(dir string) (pids []int) {
 			continue
 		}
 		if c, err := r.credentials(pid); err == nil && c.ours && c.real == os.Getuid() && c.effective == os.Geteuid() && sameParent(pid, dir) {
-			pids = append(pids, pid)
+			if st, err := r.status(pid); err == nil && !st.zombie {
+				found = append(found, Relative{pid, st.ticks})
+			}
 		}
 	}
-	return pids
+	return found
+}
+
+// IsLogger reports whether a process is a log process of our user and our PID
+// namespace. Where /proc shows another namespace that cannot be told, and is not
+// denied.
+func IsLogger(pid int) bool {
+	if !ownProc() {
+		return true
+	}
+	var r reader
+	text, err := r.read(pid, "cmdline")
+	if err != nil || !bytes.HasPrefix(text, []byte("suplog\x00")) {
+		return false
+	}
+	c, err := r.credentials(pid)
+	return err == nil && c.ours && c.real == os.Getuid() && c.effective == os.Geteuid()
 }
 
 // sameParent tells whether a process sees the same directory as we do where a
@@ -219,34 +238,85 @@ func sameParent(pid int, path string) bool {
 		ours.Dev == theirs.Dev && ours.Ino == theirs.Ino
 }
 
-// Kin are the processes of our PID namespace that a run has left behind: those
-// that carry its mark, and those in the group that its leader led. Zombies do not
-// count. The leader,
-// of which ticks tells when it was started, is gone: whoever has its pid
-// otherwise leads a group that is none of ours.
-func Kin(leader int, ticks uint64, mark string) []int {
-	var kin []int
-	var r reader
-	if st, err := r.status(leader); err == nil && st.ticks != ticks {
-		leader = -1
+// Relative is a process that a run has left behind.
+type Relative struct {
+	PID   int
+	Ticks uint64
+}
+
+// Kill kills it, and no other one that has its pid by now.
+func (r Relative) Kill() error {
+	h, _, err := Hold(r.PID, r.Ticks)
+	if err != nil {
+		if errors.Is(err, unix.ESRCH) {
+			return nil
+		}
+		return err
 	}
-	want := []byte(MarkVar + "=" + mark)
+	defer h.Close()
+	return h.Signal(unix.SIGKILL, false)
+}
+
+// Run is a run whose leader has ended.
+type Run struct {
+	Leader int    // its pid
+	Ticks  uint64 // when it was started
+	Mark   string
+	// Unseen is set if it ended while nobody looked. Then the number of its group
+	// may have been given out again since.
+	Unseen bool
+}
+
+// Kin are the processes of our PID namespace that a run has left behind: those
+// that carry its mark, if that is one which can be proved, and those in the group
+// that its leader led. Zombies do not count.
+func (run Run) Kin() []Relative {
+	group := run.Leader
+	var r reader
+	if st, err := r.status(group); err == nil && st.ticks != run.Ticks {
+		group = -1 // whoever has its pid otherwise leads a group that is none of ours
+	}
+	var want []byte
+	if !ParseMark(run.Mark).Old() {
+		want = []byte(MarkVar + "=" + run.Mark)
+	}
+	marked := func(pid int) bool { return want != nil && r.carries(pid, want) }
+	var kin, members []Relative
+	witness := !run.Unseen
 	for _, pid := range processes() {
 		if pid == os.Getpid() {
 			continue
 		}
-		pgid, err := unix.Getpgid(pid)
-		if err != nil {
+		if pgid, err := unix.Getpgid(pid); err != nil || pgid != group && !marked(pid) {
 			continue
 		}
-		if pgid == leader || r.carries(pid, want) {
-			if st, err := r.status(pid); err != nil || st.zombie {
-				continue
-			}
-			if c, err := r.credentials(pid); err == nil && c.ours {
-				kin = append(kin, pid)
-			}
+		// What counts is what is seen between two looks that show the same
+		// process: a pid alone may have been given out again after the first one.
+		st, err := r.status(pid)
+		if err != nil || st.zombie {
+			continue
 		}
+		c, err := r.credentials(pid)
+		if err != nil || !c.ours {
+			continue
+		}
+		ours := marked(pid)
+		again, err := r.status(pid)
+		if err != nil || again.ticks != st.ticks {
+			continue
+		}
+		it := Relative{pid, st.ticks}
+		switch {
+		case ours:
+			kin = append(kin, it)
+			// A group has one number for all its life.
+			witness = witness || again.group == group
+		case again.group == group:
+			members = append(members, it)
+		}
+	}
+	if witness {
+		kin = append(kin, members...)
 	}
 	return kin
 }

@@ -68,8 +68,8 @@ func (d *Dir) identify() {
 // askLoggers looks for the identity that a log process of a directory holds, nil if
 // there is none.
 func askLoggers(dir string) *Identity {
-	for _, pid := range Loggers(dir) {
-		fds := "/proc/" + strconv.Itoa(pid) + "/fd"
+	for _, l := range Loggers(dir) {
+		fds := "/proc/" + strconv.Itoa(l.PID) + "/fd"
 		entries, _ := os.ReadDir(fds)
 		for _, e := range entries {
 			target, err := os.Readlink(fds + "/" + e.Name())

@@ -65,6 +65,8 @@ type Sweep struct {
 	Leader int    `json:"leader"`
 	Ticks  uint64 `json:"ticks"`
 	Mark   string `json:"mark"`
+	// Unseen is set if it ended while no daemon looked.
+	Unseen bool `json:"unseen,omitempty"`
 	// UntilMono is when what is left is killed, on the monotonic clock.
 	UntilMono time.Duration `json:"until_mono"`
 }
@@ -160,7 +162,8 @@ func BootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// Parse reads a state. After the machine was started anew it is nil.
+// Parse reads a state. After the machine was started anew it is nil, and so is that
+// of another PID namespace, or of another life of ours: what it tells of is gone.
 func Parse(text []byte) (*State, error) {
 	var s State
 	if len(text) == 0 {
@@ -173,7 +176,7 @@ func Parse(text []byte) (*State, error) {
 		return nil, fmt.Errorf("cannot use the state of the daemon before: its version is %d, known is %d", s.Version, Version)
 	}
 	switch boot := BootID(); {
-	case s.BootID == boot:
+	case s.BootID == boot && (s.PIDNS == "" || SameNamespace(s.PIDNS, PIDNamespace())):
 		return &s, nil
 	case s.BootID == "":
 		return nil, errors.New("cannot use the state of the daemon before: the file is none of supd's")
