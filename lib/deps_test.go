@@ -23,14 +23,14 @@ import (
 const drawing = `
 	# What words and bytes mean. No knowledge of sections, processes or files.
 	NONE < access, event, expand, rpc, safepath, spawn, value;
-	safepath < cli;
+	safepath < cli, password;
 
 	# Whether only root can change what root executes or obeys.
 	safepath < trust;
 
 	# The configuration, from text to a plan that is never edited.
 	expand, trust, value < config;
-	cli, config < plan;
+	access, cli, config, password < plan;
 
 	# The life of one process, without a clock and without a system call.
 	value < process;
@@ -40,7 +40,7 @@ const drawing = `
 	safepath, watch < logfile;
 
 	# Those who ask a daemon. Only tests import suptest and clienttest.
-	rpc < client < suptest;
+	rpc, safepath < client < suptest;
 	rpc < client/clienttest;
 
 	# For the build: what others' licences say.
@@ -53,7 +53,7 @@ const drawing = `
 	plan, supd/internal/unixsock < supd/internal/fcgi;
 	event, logwire, plan, process, rpc, safepath, spawn,
 	supd/internal/activity, supd/internal/cgroup, supd/internal/fcgi, supd/internal/state, supd/internal/suspend < supd/internal/daemon;
-	access, logfile, plan, rpc, supd/internal/suspend, supd/internal/unixsock < supd/internal/server;
+	access, logfile, password, plan, rpc, safepath, supd/internal/suspend, supd/internal/unixsock < supd/internal/server;
 	cli, supd/internal/daemon, supd/internal/early, supd/internal/hurry, supd/internal/server, supd/internal/systemd < supd;
 
 	# The other tools.
@@ -70,6 +70,8 @@ const drawing = `
 var libraries = map[string]string{
 	"github.com/kolo/xmlrpc":                     "rpc",
 	"github.com/rogpeppe/go-internal/testscript": "suptest",
+	"golang.org/x/crypto/argon2":                 "password",
+	"golang.org/x/crypto/bcrypt":                 "password",
 	"gopkg.in/ini.v1":                            "config",
 	"gopkg.in/natefinch/lumberjack.v2":           "logfile",
 }

@@ -60,6 +60,7 @@ func connect(file, url string) (*client.Client, error) {
 	daemon, err := client.New(url, username, password)
 	if err == nil {
 		daemon.Trust(conf.Trusts)
+		daemon.Secure(client.TLS(conf.TLS))
 	}
 	return daemon, err
 }

@@ -153,7 +153,7 @@ func dumpClient(args []string, offline bool) (any, error) {
 				Code:    config.CodeBadOptionValue,
 				Value:   f.Arg,
 				Message: fmt.Sprintf("invalid value for %s: %q is no URL", f.Flag, f.Arg),
-				Hint:    "write http://HOST:PORT or unix:///PATH",
+				Hint:    "write http://HOST:PORT, https://HOST:PORT or unix:///PATH",
 			}
 		}
 		if err := f.Err(); err != nil {

@@ -41,6 +41,8 @@ type dumpedDaemon struct {
 type dumpedAuth struct {
 	Username *string `json:"username"`
 	Password *string `json:"password"`
+	// Roles is a key that only we know.
+	Roles string `json:"roles,omitempty"`
 }
 
 type dumpedInet struct {
@@ -50,6 +52,12 @@ type dumpedInet struct {
 	// AllowedHosts is a key that only we know.
 	AllowedHosts []string `json:"allowed_hosts,omitempty"`
 	dumpedAuth
+	// So are these.
+	UsersFile   string `json:"users_file,omitempty"`
+	Certificate string `json:"certificate,omitempty"`
+	Key         string `json:"key,omitempty"`
+	ClientCA    string `json:"client_ca,omitempty"`
+	ClientCert  string `json:"client_cert,omitempty"`
 }
 
 type dumpedUnix struct {
@@ -179,7 +187,7 @@ func newDump(p *plan.Plan) *dumped {
 		Warnings:      []string{},
 	}
 	for _, s := range p.Servers {
-		auth := dumpedAuth{text(s.Username, s.HasAuth), text(s.Password, s.HasAuth)}
+		auth := dumpedAuth{text(s.Username, s.HasAuth), text(s.Password, s.HasAuth), s.Roles.String()}
 		name := text(s.Name, s.Named)
 		if s.Unix {
 			d.UnixServers = append(d.UnixServers, dumpedUnix{
@@ -187,9 +195,14 @@ func newDump(p *plan.Plan) *dumped {
 				Chown: text(s.Chown, s.HasChown), dumpedAuth: auth,
 			})
 		} else {
-			d.InetServers = append(d.InetServers, dumpedInet{
+			inet := dumpedInet{
 				Name: name, Host: s.Host, Port: s.Port, AllowedHosts: s.AllowedHosts, dumpedAuth: auth,
-			})
+				UsersFile: s.UsersFile, Certificate: s.Certificate, Key: s.Key, ClientCA: s.ClientCA,
+			}
+			if s.ClientCertOptional {
+				inet.ClientCert = "optional"
+			}
+			d.InetServers = append(d.InetServers, inet)
 		}
 	}
 	for _, r := range p.RPCInterfaces {

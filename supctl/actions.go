@@ -78,7 +78,7 @@ func init() {
 			{"maintail -f", "follow it; Ctrl-C ends"},
 		}},
 		{name: "open", local: true, run: open, help: [][2]string{
-			{"open URL", "talk to another daemon, at unix:///path or http://host:port"},
+			{"open URL", "talk to another daemon, at unix:///path, http://host:port or https://host:port"},
 		}},
 		{name: "pid", check: true, complete: completeProcesses, run: pid, help: [][2]string{
 			{"pid", "print the process id of the daemon"},

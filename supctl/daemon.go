@@ -61,8 +61,8 @@ func (s *session) confirm(ctx context.Context, question string) (bool, error) {
 // does not count.
 func open(ctx context.Context, s *session, _ *client.Client, arg string) error {
 	scheme, _, ok := strings.Cut(strings.ToLower(arg), ":")
-	if !ok || scheme != "unix" && scheme != "http" {
-		s.fail(exitGeneric, "ERROR: url must be http:// or unix://")
+	if !ok || scheme != "unix" && scheme != "http" && scheme != "https" {
+		s.fail(exitGeneric, "ERROR: url must be http://, https:// or unix://")
 		return nil
 	}
 	s.disconnect()

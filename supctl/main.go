@@ -11,7 +11,7 @@
 //
 //	-c, --configuration FILE  read [supervisorctl] of this file; otherwise of
 //	                          the first supervisord.conf found, if any
-//	-s, --serverurl URL       the daemon: unix:///path or http://host:port
+//	-s, --serverurl URL       the daemon: unix:///path, http://host:port or https://…
 //	-u, --username NAME       credentials, sent if both are known; the password
 //	-p, --password TEXT       is better put into SUPERVISOR_PASSWORD or the file
 //	-i, --interactive         start a shell, after the action if there is one

@@ -32,8 +32,8 @@ Usage: %s [options] [action [arguments]]
 
 -c/--configuration FILENAME -- read this configuration; without it
                                supervisord.conf is searched for
--s/--serverurl URL -- address of the daemon, unix:///path or http://host:port
-                      (default: from the file, else http://localhost:9001)
+-s/--serverurl URL -- address of the daemon, unix:///path, http://host:port or
+                      https://host:port (default: from the file, else http://localhost:9001)
 -u/--username NAME -- user name for the daemon
 -p/--password TEXT -- password; other users can see it here, so better use the
                       variable SUPERVISOR_PASSWORD or the file

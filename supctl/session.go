@@ -132,6 +132,7 @@ func (s *session) connect() (*client.Client, error) {
 			return nil, err
 		}
 		daemon.Trust(s.file.Trusts)
+		daemon.Secure(client.TLS(s.file.TLS))
 		s.daemon = daemon
 	}
 	return s.daemon, nil

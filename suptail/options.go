@@ -46,7 +46,8 @@ Options:
       --grep RE             print only lines that match a regular expression
       --json                print a JSON object for each line
   -c, --configuration FILE  configuration file (searched for if not given)
-  -s, --serverurl URL       the daemon, unix:///path or http://host:port
+  -s, --serverurl URL       the daemon, unix:///path, http://host:port or
+                            https://host:port
   -u, --username NAME       user name for the daemon
   -p, --password TEXT       password; better set the variable SUPERVISOR_PASSWORD
       --version             print the version of this program and exit
@@ -196,6 +197,7 @@ func (o *options) connect(prog string) (*client.Client, error) {
 	daemon, err := client.New(url, username, password)
 	if err == nil {
 		daemon.Trust(c.Trusts)
+		daemon.Secure(client.TLS(c.TLS))
 	}
 	return daemon, err
 }

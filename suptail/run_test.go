@@ -116,7 +116,7 @@ func TestRun(t *testing.T) {
 		{"--grep ( a", 2, "", "Error: invalid value for --grep '(': error parsing regexp: missing closing ): `(`\nFor help, use suptail -h\n"},
 		{"--nosuch a", 2, "", "Error: option --nosuch not recognized\nFor help, use suptail -h\n"},
 		{"a --nosuch", 2, "", "Error: option --nosuch not recognized\nFor help, use suptail -h\n"},
-		{"-s ftp://x a", 2, "", "Error: unknown protocol in server URL ftp://x; use unix:///path or http://host:port\nFor help, use suptail -h\n"},
+		{"-s ftp://x a", 2, "", "Error: unknown protocol in server URL ftp://x; use unix:///path, http://host:port or https://host:port\nFor help, use suptail -h\n"},
 		{"-s unix:///nosuch/s a", 4, "", "suptail: unix:///nosuch/s no such file\n"},
 		{"--version", 0, cli.FullVersion() + "\n", ""},
 	} {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // Role is what a client may do. Each role may do what those before it may.
@@ -38,6 +39,16 @@ type Client struct {
 	// certificate; else the account of UID. It is "" if none is known.
 	User string
 	Role Role
+	// Names are the processes that an operator may act on; nil means all.
+	Names []Pattern
+}
+
+// MayOperate tells whether the client may act on a process.
+func (c *Client) MayOperate(group, process string) bool {
+	if c.Role != Operate || c.Names == nil {
+		return c.Role >= Operate
+	}
+	return slices.ContainsFunc(c.Names, func(p Pattern) bool { return p.Match(group, process) })
 }
 
 // Unix tells whether the client came over a Unix socket.

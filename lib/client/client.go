@@ -31,32 +31,37 @@ type Client struct {
 	authorization string
 	// trusts tells who else may have it; nil for nobody.
 	trusts func(uid int) bool
+	// secure tells that the daemon speaks TLS.
+	secure bool
 
 	mu sync.Mutex
 	// idle is the connection of the call before, if it can be used again.
 	idle *conn
+	tls  TLS
 }
 
 // New makes a client of the daemon at serverURL, which is unix:///path or
-// http://host:port (port 80 if there is none). Credentials are sent if neither
+// http://host:port (port 80 if there is none), or https://host:port (443; see
+// Secure). Credentials are sent if neither
 // username nor password is nil. No connection is made before the first call.
 func New(serverURL string, username, password *string) (*Client, error) {
 	c := &Client{serverURL: serverURL}
 	switch {
 	case strings.HasPrefix(serverURL, "unix://"):
 		c.network, c.address, c.host = "unix", strings.TrimPrefix(serverURL, "unix://"), "localhost"
-	case strings.HasPrefix(serverURL, "http://"):
+	case strings.HasPrefix(serverURL, "http://"), strings.HasPrefix(serverURL, "https://"):
 		u, err := url.Parse(serverURL)
 		if err != nil {
 			return nil, fmt.Errorf("cannot understand server URL: %w", err)
 		}
+		c.secure = u.Scheme == "https"
 		port := u.Port()
 		if port == "" {
-			port = "80"
+			port = map[bool]string{false: "80", true: "443"}[c.secure]
 		}
 		c.network, c.address, c.host = "tcp", net.JoinHostPort(u.Hostname(), port), u.Host
 	default:
-		return nil, fmt.Errorf("unknown protocol in server URL %s; use unix:///path or http://host:port", serverURL)
+		return nil, fmt.Errorf("unknown protocol in server URL %s; use unix:///path, http://host:port or https://host:port", serverURL)
 	}
 	if username != nil && password != nil {
 		c.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(*username+":"+*password))
@@ -125,7 +130,7 @@ func (c *Client) Follow(ctx context.Context, path string) (io.ReadCloser, error)
 	stop := context.AfterFunc(ctx, func() { cn.Close() })
 	response, err := cn.exchange(c.request("GET", path, nil))
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = statusError(response)
+		err = c.statusError(response)
 	}
 	if err != nil {
 		stop()

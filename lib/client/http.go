@@ -57,14 +57,32 @@ type StatusError struct {
 	Code int
 	// Reason is the text after it, "Unauthorized".
 	Reason string
+	// Hint says more, if that is known.
+	Hint string
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("the server answered with HTTP status %d (%s)", e.Code, e.Reason)
+	text := fmt.Sprintf("the server answered with HTTP status %d (%s)", e.Code, e.Reason)
+	if e.Hint != "" {
+		text += ": " + e.Hint
+	}
+	return text
 }
 
-func statusError(r *http.Response) *StatusError {
-	return &StatusError{Code: r.StatusCode, Reason: http.StatusText(r.StatusCode)}
+func (c *Client) statusError(r *http.Response) *StatusError {
+	e := &StatusError{Code: r.StatusCode, Reason: http.StatusText(r.StatusCode)}
+	switch {
+	case e.Code == http.StatusForbidden:
+		e.Hint = "you have no role there; see roles= in its configuration"
+	case e.Code == http.StatusTooManyRequests:
+		e.Hint = "too many wrong passwords came from this address"
+		if wait := r.Header.Get("Retry-After"); wait != "" {
+			e.Hint += "; try again in " + wait + " s"
+		}
+	case e.Code == http.StatusBadRequest && c.network == "tcp" && !c.secure && r.Header.Get("Content-Type") == "text/plain":
+		e.Hint = "it speaks TLS; use https:// in place of http://"
+	}
+	return e
 }
 
 // IsStatus reports whether err is an HTTP answer of the status given.
@@ -88,6 +106,14 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 	if err := c.checkPeer(nc); err != nil {
 		nc.Close()
 		return nil, err
+	}
+	if c.secure {
+		secured, err := c.secured(ctx, nc)
+		if err != nil {
+			nc.Close()
+			return nil, c.explain(ctx, err)
+		}
+		nc = secured
 	}
 	return &conn{Conn: nc, in: bufio.NewReaderSize(nc, 32<<10)}, nil
 }
@@ -130,7 +156,7 @@ func (c *Client) attempt(ctx context.Context, request []byte) ([]byte, error) {
 	}
 	if response.StatusCode != http.StatusOK {
 		c.drop()
-		return nil, statusError(response)
+		return nil, c.statusError(response)
 	}
 	body, err := readBody(response)
 	if err != nil || response.Close {
@@ -160,7 +186,7 @@ func (cn *conn) exchange(request []byte) (*http.Response, error) {
 		if writeErr != nil {
 			err = writeErr
 		}
-		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 			return nil, errNoAnswer
 		}
 		return nil, err

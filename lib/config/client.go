@@ -11,10 +11,13 @@ import (
 type Client struct {
 	// File is the file it was read from, "" if there is none.
 	File string
-	// ServerURL is http://HOST:PORT or unix://PATH, the path absolute.
+	// ServerURL is http://HOST:PORT, https://HOST:PORT or unix://PATH, the
+	// path absolute.
 	ServerURL string
 	// HasUsername and HasPassword tell whether these are given.
-	Username, Password       string
+	Username, Password string
+	// TLS is for servers at https://.
+	TLS                      ClientTLS
 	HasUsername, HasPassword bool
 	Prompt                   string
 	// HistoryFile is absolute, "" for none.
@@ -24,6 +27,11 @@ type Client struct {
 	// Warnings are about what does not keep the client from working.
 	Warnings []*Problem
 }
+
+// ClientTLS says how a server at https:// is known, and how we are known to it.
+// CA, Certificate and Key are absolute paths of files in PEM, "" if they are not
+// given; ServerName is "" for the host of the URL.
+type ClientTLS struct{ CA, Certificate, Key, ServerName string }
 
 // ClientOptions say where to find the client's configuration.
 type ClientOptions struct {
@@ -108,6 +116,16 @@ func CheckClient(o ClientOptions) (*Client, []*Problem) {
 	if s := doc.Section("supervisord"); s != nil {
 		quiet := &Decoder{Doc: doc, Machine: m, Offline: true, Report: func(*Problem) {}}
 		c.User = quiet.Values(s, KindSupervisord, Names{Env: env, Here: doc.Here, Host: HostName()}).Text("user").Text
+	}
+	path := func(key string) string {
+		if t := v.Text(key); t.Text != "" {
+			return m.Absolute(t.Text)
+		}
+		return ""
+	}
+	c.TLS = ClientTLS{CA: path("ca"), Certificate: path("certificate"), Key: path("key"), ServerName: v.Text("server_name").Text}
+	if v.Has("key") && !v.Has("certificate") {
+		v.Fail("incomplete-tls", "key", v.Text("key"), "there is key without certificate", "add certificate = …")
 	}
 	dec.ctlPlugins(env, o.AnyPlugin)
 	return c, problems

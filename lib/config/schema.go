@@ -37,6 +37,7 @@ const (
 	TypeURL         // of a server
 	TypeCommand     // split into words when started
 	TypeStateDir    // a path, or none
+	TypeRoles       // ROLE: SUBJECT, …; …
 	TypeChoice      // one of the key's Choices
 )
 
@@ -68,6 +69,7 @@ var typeNames = map[Type]string{
 	TypeURL:         "URL",
 	TypeCommand:     "command line",
 	TypeStateDir:    "path | none",
+	TypeRoles:       "role: who, …; role: …",
 }
 
 func (t Type) String() string { return typeNames[t] }

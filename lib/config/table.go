@@ -64,7 +64,7 @@ func sections() [numKinds]SectionSchema {
 				need("file", TypePath, NamesStart, "/tmp/supervisor.sock", "path of the socket").shown("/tmp/supervisor.sock"),
 				key("chmod", TypeOctal, NameEnv, "0700", "permissions of the socket"),
 				bare("chown", TypeOwner, NameEnv, "left alone", "owner of the socket").example("root:adm"),
-			}, authKeys()...),
+			}, append(authKeys(), rolesKey("users and @groups of this machine"))...),
 		},
 		KindInetServer: {
 			Kind: KindInetServer, Name: "inet_http_server", Example: "inet_http_server",
@@ -72,7 +72,7 @@ func sections() [numKinds]SectionSchema {
 			Keys: append([]Key{
 				need("port", TypeInet, NameEnv, "127.0.0.1:9001", "address to listen on; a port alone, or *:PORT, is every IPv4 address"),
 				key("allowed_hosts", TypeList, NameEnv, "", "further names under which a server without a password may be addressed").ours().example("sup.example.net"),
-			}, authKeys()...),
+			}, append(append(authKeys(), rolesKey("names of users_file and, as CN=NAME, of client certificates")), secureKeys()...)...),
 		},
 		KindRPCInterface: {
 			Kind: KindRPCInterface, Name: "rpcinterface:", Example: "rpcinterface:supervisor", Open: true,
@@ -85,9 +85,13 @@ func sections() [numKinds]SectionSchema {
 			Kind: KindSupervisorctl, Name: "supervisorctl", Example: "supervisorctl",
 			Doc: "The client.",
 			Keys: []Key{
-				key("serverurl", TypeURL, NamesStart, "http://localhost:9001", "server to speak to: http://HOST:PORT or unix://PATH").shown("unix:///tmp/supervisor.sock"),
+				key("serverurl", TypeURL, NamesStart, "http://localhost:9001", "server to speak to: http://HOST:PORT, https://HOST:PORT or unix://PATH").shown("unix:///tmp/supervisor.sock"),
 				bare("username", TypeText, NameEnv, "", "user name for the server").example("chris"),
 				bare("password", TypeText, NameEnv, "", "password for the server, in plain text").example("123"),
+				bare("ca", TypePath, NamesStart, "those that the system trusts", "file with the certificates, in PEM, one of which must have signed the server's").ours().example("%(here)s/ca.pem"),
+				bare("server_name", TypeText, NameEnv, "the host of serverurl", "name that the server's certificate must be for").ours().example("sup.example.net"),
+				bare("certificate", TypePath, NamesStart, "", "file with a certificate of our own to show to the server, in PEM").ours().example("%(here)s/client.pem"),
+				bare("key", TypePath, NamesStart, "the file of certificate", "file with the key of that certificate, in PEM").ours().example("%(here)s/client.key"),
 				key("prompt", TypeText, NameEnv, "supervisor", "prompt of the interactive shell"),
 				bare("history_file", TypePath, NamesStart, "", "file that keeps the lines typed in the shell").example("~/.sc_history"),
 			},
@@ -163,7 +167,22 @@ func supervisordKeys() []Key {
 func authKeys() []Key {
 	return []Key{
 		bare("username", TypeText, NameEnv, "", "user name that clients must give").example("user"),
-		bare("password", TypeText, NameEnv, "", "password that clients must give; {SHA} and its SHA-1 in hex, or plain text").example("123"),
+		bare("password", TypeText, NameEnv, "", "password that clients must give: what supconf hash prints ({ARGON2ID}, {BCRYPT} or {SHA} and a hash), or plain text").example("123"),
+	}
+}
+
+func rolesKey(who string) Key {
+	return bare("roles", TypeRoles, NameEnv, "everybody is admin", "who may do what, by "+who).ours().example("admin: root, @wheel; operate: @deploy(web:*); read: *")
+}
+
+// secureKeys are those of servers on TCP about TLS and several users.
+func secureKeys() []Key {
+	return []Key{
+		bare("users_file", TypePath, NamesStart, "", "file of users and hashes, as htpasswd -B writes it; read anew when it changes").ours().example("%(here)s/users"),
+		bare("certificate", TypePath, NamesStart, "no TLS", "file with the server's certificate and those above it, in PEM; switches TLS on; read anew when it changes").ours().example("%(here)s/server.pem"),
+		bare("key", TypePath, NamesStart, "the file of certificate", "file with the key of the certificate, in PEM").ours().example("%(here)s/server.key"),
+		bare("client_ca", TypePath, NamesStart, "", "file with the certificates, in PEM, one of which must have signed a client's").ours().example("%(here)s/clients.pem"),
+		choice("client_cert", NameEnv, "with client_ca: clients must have a certificate, or may have one", "require", "optional").ours(),
 	}
 }
 

@@ -6,6 +6,7 @@ package plan
 import (
 	"strings"
 
+	"sup/lib/access"
 	"sup/lib/value"
 )
 
@@ -108,6 +109,25 @@ type Server struct {
 	// Username switches checking off).
 	HasAuth            bool
 	Username, Password string
+	// UsersFile holds further users and their hashes, "" for none; inet
+	// servers only.
+	UsersFile string
+	// Roles say who may do what; nil means that everybody may do everything.
+	Roles access.Rules
+	// Certificate and Key are files in PEM, both "" without TLS; ClientCA is
+	// "" if clients need no certificate. With ClientCertOptional they may do
+	// without. Inet servers only.
+	Certificate, Key, ClientCA string
+	ClientCertOptional         bool
+}
+
+// TLS tells whether the server speaks TLS.
+func (s *Server) TLS() bool { return s.Certificate != "" }
+
+// AsksWho tells whether the server lets in only whoever has shown, with a
+// password or a certificate, who he is.
+func (s *Server) AsksWho() bool {
+	return s.HasAuth && s.Username != "" || s.UsersFile != "" || s.ClientCA != "" && !s.ClientCertOptional
 }
 
 // RPCInterface is one [rpcinterface:x] section.

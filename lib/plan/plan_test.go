@@ -244,14 +244,14 @@ func TestAnyPlugin(t *testing.T) {
 }
 
 func TestServers(t *testing.T) {
-	p := mustLoad(t, "[unix_http_server:u]\nfile=s\nchmod=0770\nchown=root:root\n[inet_http_server]\nport=*:1\n[inet_http_server2]\nport=H:2\nusername=\npassword=p\n")
+	p := mustLoad(t, "[unix_http_server:u]\nfile=s\nchmod=0770\nchown=root:root\n[inet_http_server]\nport=*:1\n[inet_http_server2]\nport=H:2\nusername=\npassword=\n")
 	if len(p.Servers) != 3 || p.ServerURL != "unix://"+p.Here+"/s" {
 		t.Fatalf("%+v", p)
 	}
 	if s := p.Servers[0]; s.Unix || s.Named || s.Host != "" || s.Port != 1 || s.HasAuth {
 		t.Errorf("%+v", s)
 	}
-	if s := p.Servers[1]; s.Host != "h" || !s.HasAuth || s.Username != "" || s.Password != "p" {
+	if s := p.Servers[1]; s.Host != "h" || !s.HasAuth || s.Username != "" || s.Password != "" {
 		t.Errorf("%+v", s)
 	}
 	if s := p.Servers[2]; !s.Unix || s.Name != "u" || s.Chmod != 0o770 || s.UID != 0 || s.GID != 0 || s.Path != p.Here+"/s" {

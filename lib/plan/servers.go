@@ -1,12 +1,15 @@
 package plan
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
+	"sup/lib/access"
 	"sup/lib/config"
+	secret "sup/lib/password"
 	"sup/lib/value"
 )
 
@@ -24,6 +27,7 @@ func (l *loader) servers() {
 		} else {
 			srv.Host, srv.Port = host, port
 		}
+		l.secure(v, &srv)
 		srv.AllowedHosts = slices.DeleteFunc(value.ParseList(v.Text("allowed_hosts").Text), func(s string) bool { return s == "" })
 		l.plan.Servers = append(l.plan.Servers, srv)
 	}
@@ -38,6 +42,7 @@ func (l *loader) servers() {
 			srv.Path = l.machine.Absolute(value.Trim(t.Text))
 		}
 		l.auth(v, &srv)
+		l.roles(v, &srv)
 		var chown config.Text
 		chown, srv.UID, srv.GID = v.Owner("bad-chown", "chown")
 		srv.Chown, srv.HasChown = chown.Text, chown.Set
@@ -70,6 +75,74 @@ func (l *loader) auth(v *config.Values, srv *Server) {
 	}
 	srv.HasAuth = user.Set && password.Set
 	srv.Username, srv.Password = user.Text, password.Text
+	if srv.HasAuth && srv.Username == "" && srv.Password != "" && !user.Bad {
+		v.Fail("empty-username", "username", user, "the user name is empty, which would switch the password off", "write a user name, or remove both keys")
+	}
+	if _, err := secret.Parse(srv.Password); err != nil {
+		password.Text = "" // not for everybody's eyes
+		v.Fail("bad-password", "password", password, "the hash cannot be used: "+err.Error(), "make it with supconf hash")
+	}
+}
+
+// roles reads who may do what.
+func (l *loader) roles(v *config.Values, srv *Server) {
+	t := v.Text("roles")
+	if !t.Set {
+		return
+	}
+	rules, err := access.ParseRules(t.Text)
+	var syntax *access.SyntaxError
+	if errors.As(err, &syntax) {
+		hint := syntax.Hint
+		if near := config.Nearest(syntax.Word, syntax.Words); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		v.Fail("bad-roles", "roles", t, syntax.Message, hint)
+		// Nobody gets by mistake what was to be denied him.
+		srv.Roles = access.Rules{}
+		return
+	}
+	for _, g := range rules {
+		switch {
+		case g.Subject.Kind == access.Group && !srv.Unix:
+			v.Fail("bad-roles", "roles", t, "the group "+g.Subject.String()+" is one of this machine, and a server on TCP cannot tell who is in it",
+				"name users of users_file, or client certificates as CN=NAME")
+		case g.Subject.Kind == access.Certificate && srv.ClientCA == "":
+			v.Fail("bad-roles", "roles", t, g.Subject.String()+" is of a client certificate, which the server does not ask for", "add client_ca = …")
+		case g.Subject.Kind == access.User && !srv.Unix && srv.UsersFile == "":
+			v.Fail("bad-roles", "roles", t, g.Subject.String()+" would be a user of users_file, and there is none", "add users_file = …")
+		}
+	}
+	srv.Roles = rules
+}
+
+// secure reads what a server on TCP says of TLS and of several users.
+func (l *loader) secure(v *config.Values, srv *Server) {
+	file := func(key string) string {
+		t := v.Text(key)
+		if !t.Set {
+			return ""
+		}
+		if value.Trim(t.Text) == "" {
+			v.Fail("no-such-file", key, t, "the name of the file is empty", "name a file, or remove the key")
+			return ""
+		}
+		return l.machine.Absolute(value.Trim(t.Text))
+	}
+	srv.UsersFile, srv.Certificate, srv.Key, srv.ClientCA = file("users_file"), file("certificate"), file("key"), file("client_ca")
+	srv.ClientCertOptional = v.Choice("client_cert") == "optional"
+	for _, key := range []string{"key", "client_ca", "client_cert"} {
+		if !v.Has("certificate") && v.Has(key) {
+			v.Fail("incomplete-tls", key, v.Text(key), "there is "+key+" without certificate", "add certificate = …")
+		}
+	}
+	if v.Has("client_cert") && !v.Has("client_ca") {
+		v.Fail("incomplete-tls", "client_cert", v.Text("client_cert"), "there is client_cert without client_ca", "add client_ca = …")
+	}
+	if srv.Key == "" {
+		srv.Key = srv.Certificate
+	}
+	l.roles(v, srv)
 }
 
 // serverURL is the address that programs are told: the first Unix server,
@@ -84,7 +157,11 @@ func (l *loader) serverURL() string {
 		if host == "" {
 			host = "localhost"
 		}
-		url = "http://" + host + ":" + value.FormatInt(int64(s.Port))
+		scheme := "http://"
+		if s.TLS() {
+			scheme = "https://"
+		}
+		url = scheme + host + ":" + value.FormatInt(int64(s.Port))
 	}
 	return url
 }

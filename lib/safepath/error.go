@@ -1,7 +1,9 @@
 package safepath
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os/user"
 	"strconv"
 
@@ -26,6 +28,19 @@ func (e *Error) Error() string { return fmt.Sprintf("cannot use %q: %s", e.Path,
 
 // Unwrap gives the number that the kernel would have given.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Reason is what went wrong, for a message that names the path already.
+func Reason(err error) error {
+	var refused *Error
+	var path *fs.PathError
+	switch {
+	case errors.As(err, &refused):
+		return errors.New(refused.Reason())
+	case errors.As(err, &path):
+		return path.Err
+	}
+	return err
+}
 
 // explain makes an error of the kernel one that says as whom it was tried, where
 // that matters. path may be "" for name in d.

@@ -3,24 +3,46 @@ package server
 import (
 	"bufio"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"sup/lib/access"
 	"sup/lib/plan"
 )
 
 func basic(s string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(s)) }
 
+func testGate(t *testing.T, conf plan.Server) *gate {
+	t.Helper()
+	g, err := newGate(conf, new(brake), new(accounts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// from is a visitor at an address on TCP.
+func from(addr string) *visitor {
+	return &visitor{Client: access.Client{UID: -1, GID: -1, Addr: netip.MustParseAddrPort(addr)}}
+}
+
 func TestCredentials(t *testing.T) {
-	plainText := newCredentials(plan.Server{HasAuth: true, Username: "joe", Password: "se:cr et"})
-	hashed := newCredentials(plan.Server{HasAuth: true, Username: "ann", Password: "{SHA}82ab876d1387bfafe46cc1c8a2ef074eae50cb1d"})
-	upper := newCredentials(plan.Server{HasAuth: true, Username: "ann", Password: "{SHA}82AB876D1387BFAFE46CC1C8A2EF074EAE50CB1D"})
+	plainText := testGate(t, plan.Server{HasAuth: true, Username: "joe", Password: "se:cr et"})
+	hashed := testGate(t, plan.Server{HasAuth: true, Username: "ann", Password: "{SHA}82ab876d1387bfafe46cc1c8a2ef074eae50cb1d"})
+	upper := testGate(t, plan.Server{HasAuth: true, Username: "ann", Password: "{SHA}82AB876D1387BFAFE46CC1C8A2EF074EAE50CB1D"})
+	slow := testGate(t, plan.Server{HasAuth: true, Username: "ann", Password: "{BCRYPT}" + bcryptOfThepassword})
 	for _, test := range []struct {
-		creds  *credentials
+		gate   *gate
 		header string
 		want   bool
 	}{
@@ -41,17 +63,220 @@ func TestCredentials(t *testing.T) {
 		{hashed, basic("ann:{SHA}82ab876d1387bfafe46cc1c8a2ef074eae50cb1d"), false},
 		{hashed, basic("ann:82ab876d1387bfafe46cc1c8a2ef074eae50cb1d"), false},
 		{upper, basic("ann:thepassword"), false},
+		{slow, basic("ann:thepassword"), true},
+		{slow, basic("ann:thepasswor"), false},
+		{slow, basic("an:thepassword"), false},
+		{slow, basic("ann:{BCRYPT}" + bcryptOfThepassword), false},
 	} {
-		if got := test.creds.allow([]byte(test.header)); got != test.want {
-			t.Errorf("%q: %v", test.header, got)
+		// The second time it is remembered, or not.
+		for range 2 {
+			a := test.gate.check(from("127.0.0.1:1"), []byte(test.header), &testLog{})
+			if got := a.status == 0; got != test.want || !got && a.status != 401 || a.wrong != (!got && test.header != "") {
+				t.Errorf("%q: %+v", test.header, a)
+			} else if got && (a.client.Role != access.Admin || a.client.User == "") {
+				t.Errorf("%q: %+v", test.header, a.client)
+			}
 		}
 	}
-	if newCredentials(plan.Server{HasAuth: true, Password: "x"}) != nil {
-		t.Error("an empty user name switches checking off")
+	list := Unprotected([]plan.Server{{Section: "a", HasAuth: true, Username: "u"}, {Section: "b"}, {Section: "c", HasAuth: true},
+		{Section: "d", UsersFile: "x"}, {Section: "e", ClientCA: "x"}, {Section: "f", ClientCA: "x", ClientCertOptional: true},
+		{Section: "g", Unix: true, Roles: access.Rules{}}, {Section: "h", Unix: true}})
+	names := ""
+	for _, s := range list {
+		names += s.Section
 	}
-	list := Unprotected([]plan.Server{{Section: "a", HasAuth: true, Username: "u"}, {Section: "b"}, {Section: "c", HasAuth: true}})
-	if len(list) != 2 || list[0].Section != "b" || list[1].Section != "c" {
-		t.Errorf("%v", list)
+	if names != "bcfh" {
+		t.Errorf("%s", names)
+	}
+}
+
+// bcryptOfThepassword is one that takes little time.
+const bcryptOfThepassword = "$2y$05$abcdefghijklmnopqrstuuJohtMp2EdYCuLXcN2hacxgW4wPMiP3m"
+
+func TestAttackGuessing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := testGate(t, plan.Server{HasAuth: true, Username: "joe", Password: "right"})
+		try := func(addr, password string) admission {
+			header := ""
+			if password != "" {
+				header = basic("joe:" + password)
+			}
+			return g.check(from(addr), []byte(header), &testLog{})
+		}
+		const attacker = "192.0.2.7:1000"
+		if a := try("198.51.100.1:1", "right"); a.status != 0 {
+			t.Fatalf("%+v", a)
+		}
+		for i := range 5 {
+			if a := try(attacker, "wrong"); a.status != 401 {
+				t.Fatalf("guess %d: %+v", i, a)
+			}
+		}
+		for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60} {
+			want *= time.Second
+			if a := try(attacker, "wrong"); a.status != 429 || a.retry != want {
+				t.Fatalf("%+v, want %s", a, want)
+			}
+			// What is refused does not count, another port is the same address, and
+			// a credential that was right before is never refused, not even there.
+			for range 20 {
+				if a := try("192.0.2.7:2000", "wrong"); a.status != 429 || a.retry != want {
+					t.Fatalf("%+v, want %s", a, want)
+				}
+			}
+			if a := try("192.0.2.7:2000", "right"); a.status != 0 {
+				t.Fatalf("a right one: %+v", a)
+			}
+			if a := try("192.0.2.8:1", "wrong"); a.status == 429 && want == time.Second {
+				t.Fatalf("the neighbour: %+v", a)
+			}
+			if a := try(attacker, ""); a.status != 401 {
+				t.Fatalf("without credentials: %+v", a)
+			}
+			time.Sleep(want - time.Millisecond)
+			if a := try(attacker, "wrong"); a.status != 429 {
+				t.Fatalf("early: %+v", a)
+			}
+			time.Sleep(time.Millisecond)
+			if a := try(attacker, "wrong"); a.status != 401 {
+				t.Fatalf("in time: %+v", a)
+			}
+		}
+		time.Sleep(forgetAfter + time.Second)
+		for range 5 {
+			if a := try(attacker, "wrong"); a.status != 401 {
+				t.Fatalf("after a long time: %+v", a)
+			}
+		}
+	})
+}
+
+// One address may not have hundreds of guesses under way before the first is
+// counted.
+func TestAttackParallelGuessing(t *testing.T) {
+	g := testGate(t, plan.Server{HasAuth: true, Username: "joe", Password: "right"})
+	var checked atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			switch a := g.check(from("192.0.2.7:1"), []byte(basic(fmt.Sprintf("joe:%d", i))), &testLog{}); a.status {
+			case 401:
+				checked.Add(1)
+			case 429, 503:
+			default:
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+	wg.Wait()
+	if n := checked.Load(); n != freeGuesses {
+		t.Errorf("%d passwords were tried", n)
+	}
+}
+
+// While passwords are being hashed, those who were let in before are.
+func TestKnownCredentialsDoNotWait(t *testing.T) {
+	g := testGate(t, plan.Server{HasAuth: true, Username: "joe", Password: "{BCRYPT}" + bcryptOfThepassword})
+	right := []byte(basic("joe:thepassword"))
+	if a := g.check(from("192.0.2.1:1"), right, &testLog{}); a.status != 0 {
+		t.Fatalf("%+v", a)
+	}
+	g.turn <- struct{}{} // somebody's hash takes for ever
+	for range maxWaiting {
+		g.waiting <- struct{}{}
+	}
+	if a := g.check(from("192.0.2.2:1"), right, &testLog{}); a.status != 0 {
+		t.Errorf("known: %+v", a)
+	}
+	if a := g.check(from("192.0.2.2:1"), []byte(basic("joe:x")), &testLog{}); a.status != 503 || a.retry != time.Second {
+		t.Errorf("unknown: %+v", a)
+	}
+}
+
+func TestBrakedSources(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.7:1": "192.0.2.7/32", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64", "[fe80::1%eth0]:5": "fe80::/64",
+		"[::ffff:192.0.2.7]:1": "192.0.2.7/32", "127.0.0.1:1": "", "127.9.9.9:1": "", "[::1]:1": "", "[::ffff:127.0.0.1]:1": "",
+	} {
+		source, braked := sourceOf(from(addr).Client)
+		if braked != (want != "") || braked && source.String() != want {
+			t.Errorf("%s: %s %v", addr, source, braked)
+		}
+	}
+	if _, braked := sourceOf(access.Client{UID: 5}); braked {
+		t.Error("a unix socket")
+	}
+	b := new(brake)
+	for i := range 3 * maxSources {
+		for range freeGuesses {
+			b.fail(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32))
+		}
+	}
+	if n := len(b.seen); n > maxSources {
+		t.Errorf("%d addresses are remembered", n)
+	}
+}
+
+func TestUsersFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "users")
+		write := func(text string) {
+			if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(path+".new", path); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(lookAgain)
+		}
+		write("ann:" + bcryptOfThepassword + "\nbob:{SHA}gquHbROHv6/kbMHIou8HTq5Qyx0=\n")
+		rules, err := access.ParseRules("admin: ann; read: *")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := testGate(t, plan.Server{UsersFile: path, Roles: rules, HasAuth: true, Username: "root", Password: "x"})
+		log := &testLog{}
+		role := func(credentials string) string {
+			a := g.check(from("127.0.0.1:1"), []byte(basic(credentials)), log)
+			if a.status != 0 {
+				return fmt.Sprint(a.status)
+			}
+			return a.client.User + " " + a.client.Role.String()
+		}
+		expect := func(credentials, want string) {
+			t.Helper()
+			for range 2 {
+				if got := role(credentials); got != want {
+					t.Errorf("%s: %s, want %s", credentials, got, want)
+				}
+			}
+		}
+		expect("ann:thepassword", "ann admin")
+		expect("bob:thepassword", "bob read")
+		expect("root:x", "root admin")
+		expect("carol:thepassword", "401")
+		expect("ann:x", "401")
+		expect("root:thepassword", "401")
+		if a := g.check(from("127.0.0.1:1"), nil, log); a.status != 401 {
+			t.Errorf("* is not everybody: %+v", a)
+		}
+		write("bob:{SHA}c0b5b1b0b7e4a9bfdd6f3a1b1a3e5f6f2a4e9c11\ncarol:" + bcryptOfThepassword + "\n")
+		expect("ann:thepassword", "401")
+		expect("bob:thepassword", "401")
+		expect("carol:thepassword", "carol read")
+		write("carol\n")
+		expect("carol:thepassword", "carol read")
+		if n := len(log.with(path + ":1: there is no colon")); n != 1 {
+			t.Errorf("%q", log.lines)
+		}
+		os.Remove(path)
+		time.Sleep(lookAgain)
+		expect("carol:thepassword", "carol read")
+		write("")
+		expect("carol:thepassword", "401")
+	})
+	if _, err := newGate(plan.Server{UsersFile: filepath.Join(t.TempDir(), "none")}, new(brake), new(accounts)); err == nil {
+		t.Error("a file of users that is not there")
 	}
 }
 
@@ -97,10 +322,10 @@ func TestFailureLogIsSlow(t *testing.T) {
 	var f failureLog
 	l := &testLog{}
 	for range 1000 {
-		f.add(l, "inet_http_server")
+		f.add(l, "inet_http_server", "192.0.2.1:5")
 	}
 	f.last = time.Now().Add(-time.Minute)
-	f.add(l, "inet_http_server")
+	f.add(l, "inet_http_server", "192.0.2.1:5")
 	if len(l.lines) != 2 || !strings.Contains(l.lines[1], "999 times more") {
 		t.Errorf("%q", l.lines)
 	}

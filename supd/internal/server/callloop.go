@@ -37,8 +37,8 @@ type callLoop struct {
 // serve serves calls until the connection ends or is handed over.
 func (c *conn) serve() {
 	l := &c.calls
-	raw, err := c.Conn.(syscall.Conn).SyscallConn()
-	if err != nil {
+	raw, err := c.rawConn()
+	if err != nil || !c.handshake() {
 		c.Close()
 		return
 	}
@@ -101,6 +101,19 @@ func (l *callLoop) tryRead(fd uintptr) bool {
 	return true
 }
 
+// readFirst waits for something through TLS. As tryRead it borrows a buffer only
+// when something is there.
+func (c *conn) readFirst() error {
+	var first [1]byte
+	if _, err := io.ReadFull(c.Conn, first[:]); err != nil {
+		return err
+	}
+	b := readBuffers.Get().(*[readSize]byte)
+	b[0] = first[0]
+	c.calls.lent, c.calls.buf = b, b[:1]
+	return nil
+}
+
 // readUntil sets the read deadline.
 func (c *conn) readUntil(d time.Duration) {
 	c.calls.readBy = time.Now().Add(d)
@@ -126,10 +139,13 @@ func (c *conn) readHead() (h callHead, v verdict, err error) {
 		} else {
 			c.idleUntil(silentTimeout)
 		}
-		if err := l.raw.Read(l.readFn); err != nil {
+		if c.Conn != c.sock {
+			if err := c.readFirst(); err != nil {
+				return h, other, err
+			}
+		} else if err := l.raw.Read(l.readFn); err != nil {
 			return h, other, err
-		}
-		if l.err != nil {
+		} else if l.err != nil {
 			return h, other, l.err
 		}
 	}
@@ -165,10 +181,12 @@ func (c *conn) readMore(max int) error {
 
 // admitted tells whether the client may call at all. If not, net/http says so.
 func (c *conn) admitted(h *callHead) bool {
-	if c.ep.creds != nil && !c.ep.creds.allow(h.auth) {
+	a := c.ep.gate.check(&c.peer, h.auth, c.ep.srv.log)
+	if a.status != 0 {
+		c.refusal = &a
 		return false
 	}
-	c.client = c.identify(h.auth)
+	c.client = a.client
 	if c.ep.hosts != nil && h.host != nil && string(h.host) != c.calls.host {
 		host := string(h.host)
 		if !c.ep.hosts.allow(host) {

@@ -29,19 +29,22 @@ var start = time.Now()
 // conn is a connection of a client. It is a net.Conn for net/http once that
 // has got it.
 type conn struct {
-	net.Conn
-	ep    *endpoint
-	peer  access.Client // who is at the other end, as far as the connection tells
-	state atomic.Int32
-	since atomic.Int64 // when it last changed to waiting, since start
-	asked atomic.Bool  // a request has come over it
-	once  sync.Once
+	net.Conn          // with TLS, where the server has it
+	sock     net.Conn // what the kernel knows
+	ep       *endpoint
+	peer     visitor // who is at the other end, as far as the connection tells
+	state    atomic.Int32
+	since    atomic.Int64 // when it last changed to waiting, since start
+	asked    atomic.Bool  // a request has come over it
+	once     sync.Once
 
 	// ahead is what has been read and not yet been given to net/http.
 	ahead []byte
 	// writeBy is the deadline that is set for writing.
 	writeBy time.Time
 	client  *access.Client // who makes the request that is being served
+	// refusal is what the gate has said to the request that is handed over.
+	refusal *admission
 	calls   callLoop
 	// memo is that of a call that was broken off, until it is made again; held
 	// is set when the connection goes on elsewhere.
@@ -50,7 +53,10 @@ type conn struct {
 }
 
 func newConn(ep *endpoint, nc net.Conn) *conn {
-	c := &conn{Conn: nc, ep: ep, peer: peerOf(nc)}
+	c := &conn{Conn: nc, sock: nc, ep: ep, peer: peerOf(nc, ep.conf.Roles != nil)}
+	if ep.tls != nil {
+		c.Conn = ep.tls.wrap(nc)
+	}
 	c.since.Store(int64(time.Since(start)))
 	return c
 }
@@ -88,20 +94,36 @@ const writePart = 256 << 10
 
 // Close closes the connection; more than once does no harm.
 func (c *conn) Close() error {
-	var err error
 	c.once.Do(func() {
 		c.state.Store(gone)
 		if !c.held {
 			c.discard()
 		}
-		err = c.Conn.Close()
-		c.ep.mu.Lock()
-		delete(c.ep.open, c)
-		c.ep.mu.Unlock()
-		c.ep.signalRoom()
-		c.ep.srv.conns.Done()
+		if c.Conn == c.sock {
+			c.end()
+			return
+		}
+		// With TLS there is something to be said at the end, for which a client
+		// may have no room; nobody else waits for him.
+		cut := time.AfterFunc(farewellTimeout, func() { c.sock.Close() })
+		go func() {
+			c.end()
+			cut.Stop()
+		}()
 	})
-	return err
+	return nil
+}
+
+const farewellTimeout = time.Second
+
+// end closes the connection; it is forgotten then.
+func (c *conn) end() {
+	c.Conn.Close()
+	c.ep.mu.Lock()
+	delete(c.ep.open, c)
+	c.ep.mu.Unlock()
+	c.ep.signalRoom()
+	c.ep.srv.conns.Done()
 }
 
 // closeIdle closes the connection if it waits for a request.
@@ -140,11 +162,7 @@ func (c *conn) CloseWrite() error {
 // discard reads what has arrived, without waiting: closing a socket with bytes
 // unread resets the connection, and the client may lose the answer.
 func (c *conn) discard() {
-	sc, ok := c.Conn.(syscall.Conn)
-	if !ok {
-		return
-	}
-	raw, err := sc.SyscallConn()
+	raw, err := c.rawConn()
 	if err != nil {
 		return
 	}
@@ -161,7 +179,7 @@ func (c *conn) discard() {
 
 // pending tells whether the client has sent something that is not read yet.
 func (c *conn) pending() bool {
-	raw, err := c.Conn.(syscall.Conn).SyscallConn()
+	raw, err := c.rawConn()
 	if err != nil {
 		return false
 	}

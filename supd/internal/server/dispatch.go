@@ -29,6 +29,8 @@ type method struct {
 	params  []parameter
 	returns string // type word
 	result  string // what is returned
+	// needs says who may call it.
+	needs right
 	// always marks the methods that work while the daemon shuts down.
 	always bool
 	run    func(c *call) error
@@ -208,6 +210,9 @@ func (c *call) dispatch(name string) (err error) {
 	if len(c.params) > len(m.params) || len(c.params) < m.required() {
 		return rpc.NewFault(rpc.IncorrectParameters, "")
 	}
+	if c.client == nil || c.client.Role < m.needs.role() {
+		return c.srv.permit(c.ctx, c.client, m.needs, m.name, c.target(m))
+	}
 	if !m.always {
 		if c.state = c.srv.backend.State(); c.state.Code < stateRunning {
 			return rpc.NewFault(rpc.ShutdownState, "")
@@ -226,7 +231,18 @@ func (c *call) dispatch(name string) (err error) {
 			err = rpc.NewFault(rpc.Failed, "internal error")
 		}
 	}()
+	if err := c.srv.permit(c.ctx, c.client, m.needs, m.name, c.target(m)); err != nil {
+		return err
+	}
 	return m.run(c)
+}
+
+// target is what a call is about, as far as its first parameter tells.
+func (c *call) target(m *method) string {
+	if len(m.params) == 0 || m.params[0].kind != nameParam || len(c.params) == 0 {
+		return ""
+	}
+	return c.params[0].Text()
 }
 
 // stateRunning is the code of the daemon's state from which on it serves.

@@ -30,20 +30,15 @@ func (ep *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	if ep.creds != nil && !ep.creds.allow([]byte(r.Header.Get("Authorization"))) {
-		if r.Header.Get("Authorization") != "" {
-			s.failures.add(s.log, ep.conf.Section)
-		}
-		h.Set("WWW-Authenticate", `Basic realm="default"`)
-		h.Set("Connection", "close")
-		fail(w, http.StatusUnauthorized)
+	client, ok := ep.admit(w, r)
+	if !ok {
 		return
 	}
 	if ep.hosts != nil && r.Host != "" && !ep.hosts.allow(r.Host) {
 		fail(w, http.StatusMisdirectedRequest)
 		return
 	}
-	r = r.WithContext(access.With(r.Context(), connOf(r).identify([]byte(r.Header.Get("Authorization")))))
+	r = r.WithContext(access.With(r.Context(), client))
 	switch path := r.URL.Path; {
 	case strings.HasPrefix(path, "/RPC2"):
 		ep.serveCall(w, r)
@@ -56,9 +51,45 @@ func (ep *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// admit asks the gate about a request, and answers those that are refused.
+func (ep *endpoint) admit(w http.ResponseWriter, r *http.Request) (client *access.Client, ok bool) {
+	c := connOf(r)
+	authorization := r.Header.Get("Authorization")
+	var a admission
+	if c.refusal != nil {
+		// Of the request with which the connection was handed over.
+		a, c.refusal = *c.refusal, nil
+	} else {
+		a = ep.gate.check(&c.peer, []byte(authorization), ep.srv.log)
+	}
+	if a.wrong {
+		user, _, _ := parseBasic([]byte(authorization))
+		ep.srv.failures.add(ep.srv.log, ep.conf.Section, c.peer.refused(user))
+	}
+	if a.status == 0 {
+		return a.client, true
+	}
+	h := w.Header()
+	switch a.status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Basic realm="default"`)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		h.Set("Retry-After", strconv.Itoa(int((a.retry+time.Second-1)/time.Second)))
+	}
+	h.Set("Connection", "close")
+	fail(w, a.status)
+	return nil, false
+}
+
 // fail answers with an error page.
 func fail(w http.ResponseWriter, status int) {
 	reply(w, status, "text/html", []byte(errorPage(status)))
+}
+
+// failBecause answers with an error page that tells the reason.
+func failBecause(w http.ResponseWriter, status int, reason string) {
+	page := strings.Replace(errorPage(status), "</h1>", "</h1><p>"+html.EscapeString(reason)+"</p>", 1)
+	reply(w, status, "text/html;charset=utf-8", []byte(page))
 }
 
 func reply(w http.ResponseWriter, status int, contentType string, body []byte) {

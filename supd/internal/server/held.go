@@ -71,7 +71,7 @@ func (s *Server) Continue(calls []HeldCall) {
 		c.asked.Store(true)
 		c.memo = h.Memo
 		c.calls.buf = h.Request
-		go ep.admit(c)
+		go ep.receive(c)
 	}
 }
 

@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -13,9 +15,10 @@ import (
 )
 
 // peerOf tells who has connected. The kernel vouches for the peer of a Unix
-// socket: it is whoever called connect.
-func peerOf(nc net.Conn) access.Client {
-	peer := access.Client{UID: -1, GID: -1}
+// socket: it is whoever called connect. Its further groups are asked for only if
+// they matter.
+func peerOf(nc net.Conn, groups bool) visitor {
+	peer := visitor{Client: access.Client{UID: -1, GID: -1}}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		addr := a.AddrPort()
 		peer.Addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
@@ -32,9 +35,48 @@ func peerOf(nc net.Conn) access.Client {
 	raw.Control(func(fd uintptr) {
 		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
 			peer.UID, peer.GID, peer.PID = int(cred.Uid), int(cred.Gid), int(cred.Pid)
+			if groups {
+				peer.groups = peerGroups(int(fd))
+			}
 		}
 	})
 	return peer
+}
+
+// peerGroups are the further groups that the peer had when it connected; none if
+// the kernel does not tell (before 4.13).
+func peerGroups(fd int) []int {
+	var groups []uint32
+	for room := 32; ; {
+		groups = make([]uint32, room)
+		size := uint32(4 * room)
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
+		n := int(size / 4)
+		switch {
+		case errno == 0:
+			list := make([]int, 0, n)
+			for _, g := range groups[:min(n, room)] {
+				list = append(list, int(g))
+			}
+			return list
+		case errno != unix.ERANGE || n <= room:
+			return nil
+		}
+		room = n
+	}
+}
+
+// refused names a visitor whose credentials were wrong, with the user that he
+// claimed to be.
+func (v *visitor) refused(user []byte) string {
+	who := v.Client
+	text := who.String()
+	if len(user) > 0 {
+		const most = 64
+		text = fmt.Sprintf("%s (%q)", text, user[:min(len(user), most)])
+	}
+	return text
 }
 
 type connKey struct{}
@@ -47,16 +89,4 @@ func withConn(ctx context.Context, nc net.Conn) context.Context {
 func connOf(r *http.Request) *conn {
 	c, _ := r.Context().Value(connKey{}).(*conn)
 	return c
-}
-
-// identify says who makes a request: the peer, and the user whose credentials,
-// in the Authorization header, have been found right.
-func (c *conn) identify(authorization []byte) *access.Client {
-	client := c.peer
-	client.Role = access.Admin
-	if c.ep.creds != nil {
-		user, _, _ := parseBasic(authorization)
-		client.User = string(user)
-	}
-	return &client
 }

@@ -35,60 +35,60 @@ const (
 // mainMethods are the methods of Supervisor's own interface.
 var mainMethods = []method{
 	{
-		name: "getAPIVersion", aliases: []string{"getVersion"},
+		name: "getAPIVersion", needs: reading, aliases: []string{"getVersion"},
 		help: "Tell the version of this interface.", returns: "string", result: "The version.",
 		run: func(c *call) error { c.out.enc.String(apiVersion); return nil },
 	}, {
-		name: "getSupervisorVersion",
+		name: "getSupervisorVersion", needs: reading,
 		help: "Tell the version of the daemon.", returns: "string", result: "The version.",
 		run: func(c *call) error { c.out.enc.String(c.srv.opts.Version); return nil },
 	}, {
-		name: "getIdentification",
+		name: "getIdentification", needs: reading,
 		help: "Tell the name of this daemon, which the configuration gives as identifier.", returns: "string", result: "The identifier.",
 		run: func(c *call) error { c.out.enc.String(c.srv.backend.Identification()); return nil },
 	}, {
-		name: "getState",
+		name: "getState", needs: reading,
 		help: "Tell the state of the daemon.", returns: "struct", result: "statecode (int) and statename (string).",
 		run: func(c *call) error { c.out.enc.State(c.state); return nil },
 	}, {
-		name: "getPID",
+		name: "getPID", needs: reading,
 		help: "Tell the process id of the daemon.", returns: "int", result: "The process id.",
 		run: func(c *call) error { c.out.enc.Int(int64(c.srv.backend.PID())); return nil },
 	}, {
-		name: "readLog", aliases: []string{"readMainLog"}, params: []parameter{offsetParam, lengthParam},
+		name: "readLog", needs: reading, aliases: []string{"readMainLog"}, params: []parameter{offsetParam, lengthParam},
 		help: "Read a part of the activity log." + readHelp, returns: "string", result: "The text.",
 		run: func(c *call) error { return c.readLog(c.srv.backend.MainLogPath(), c.args[0].n, c.args[1].n) },
 	}, {
-		name: "clearLog",
+		name: "clearLog", needs: adminOnly,
 		help: "Empty the activity log.", returns: "boolean", result: trueText,
 		run: func(c *call) error { return c.done(c.srv.backend.ClearMainLog(c.ctx)) },
 	}, {
-		name: "shutdown",
+		name: "shutdown", needs: adminOnly,
 		help: "Stop all programs and end the daemon. The answer comes before that.", returns: "boolean", result: trueText,
 		run: func(c *call) error { return c.done(c.srv.backend.Shutdown(c.ctx)) },
 	}, {
-		name: "restart",
+		name: "restart", needs: adminOnly,
 		help: "Stop all programs, read the configuration anew and start. The answer comes before that.", returns: "boolean", result: trueText,
 		run: func(c *call) error { return c.done(c.srv.backend.Restart(c.ctx)) },
 	}, {
-		name:    "reloadConfig",
+		name: "reloadConfig", needs: adminOnly,
 		help:    "Read the configuration anew and compare it with what is active, which stays as it is.",
 		returns: "array", result: "[[added, changed, removed]]: three arrays with names of groups, in an array of their own.",
 		run: (*call).reloadConfig,
 	}, {
-		name: "addProcessGroup", params: []parameter{groupParam},
+		name: "addProcessGroup", needs: adminOnly, params: []parameter{groupParam},
 		help: "Take a group of the configuration that was read last into service.", returns: "boolean", result: trueText,
 		run: func(c *call) error {
 			return c.done(quote(c.srv.backend.AddGroup(c.ctx, c.args[0].text), c.args[0].text))
 		},
 	}, {
-		name: "removeProcessGroup", params: []parameter{groupParam},
+		name: "removeProcessGroup", needs: adminOnly, params: []parameter{groupParam},
 		help: "Take a group out of service, all of whose processes are stopped.", returns: "boolean", result: trueText,
 		run: func(c *call) error {
 			return c.done(quote(c.srv.backend.RemoveGroup(c.ctx, c.args[0].text), c.args[0].text))
 		},
 	}, {
-		name: "startProcess", params: []parameter{patternParam, waitParam},
+		name: "startProcess", needs: operatingProcess, params: []parameter{patternParam, waitParam},
 		help: "Start a process, or those of a group.", returns: "boolean", result: `true; for "group:*" the array that startProcessGroup returns.`,
 		run: func(c *call) error {
 			name, wait := c.args[0].text, c.args[1].yes
@@ -99,15 +99,15 @@ var mainMethods = []method{
 			return c.done(quote(c.srv.backend.StartProcess(c.ctx, group, process, wait), name))
 		},
 	}, {
-		name: "startProcessGroup", params: []parameter{groupParam, waitParam},
+		name: "startProcessGroup", needs: operatingGroup, params: []parameter{groupParam, waitParam},
 		help: "Start the processes of a group that do not run.", returns: "array", result: resultsText,
 		run: func(c *call) error { return c.results(c.srv.backend.StartGroup(c.ctx, c.args[0].text, c.args[1].yes)) },
 	}, {
-		name: "startAllProcesses", params: []parameter{waitParam},
+		name: "startAllProcesses", needs: operatingAll, params: []parameter{waitParam},
 		help: "Start all processes that do not run.", returns: "array", result: resultsText,
 		run: func(c *call) error { return c.results(c.srv.backend.StartAll(c.ctx, c.args[0].yes)) },
 	}, {
-		name: "stopProcess", params: []parameter{patternParam, waitParam},
+		name: "stopProcess", needs: operatingProcess, params: []parameter{patternParam, waitParam},
 		help: "Stop a process, or those of a group.", returns: "boolean", result: `true; for "group:*" the array that stopProcessGroup returns.`,
 		run: func(c *call) error {
 			name, wait := c.args[0].text, c.args[1].yes
@@ -118,15 +118,15 @@ var mainMethods = []method{
 			return c.done(quote(c.srv.backend.StopProcess(c.ctx, group, process, wait), name))
 		},
 	}, {
-		name: "stopProcessGroup", params: []parameter{groupParam, waitParam},
+		name: "stopProcessGroup", needs: operatingGroup, params: []parameter{groupParam, waitParam},
 		help: "Stop the processes of a group that run.", returns: "array", result: resultsText,
 		run: func(c *call) error { return c.results(c.srv.backend.StopGroup(c.ctx, c.args[0].text, c.args[1].yes)) },
 	}, {
-		name: "stopAllProcesses", params: []parameter{waitParam},
+		name: "stopAllProcesses", needs: operatingAll, params: []parameter{waitParam},
 		help: "Stop all processes that run.", returns: "array", result: resultsText,
 		run: func(c *call) error { return c.results(c.srv.backend.StopAll(c.ctx, c.args[0].yes)) },
 	}, {
-		name: "signalProcess", params: []parameter{patternParam, sigParam},
+		name: "signalProcess", needs: operatingProcess, params: []parameter{patternParam, sigParam},
 		help: "Send a signal to a process, or to those of a group.", returns: "boolean", result: `true; for "group:*" the array that signalProcessGroup returns.`,
 		run: func(c *call) error {
 			name, signal := c.args[0].text, c.args[1].text
@@ -141,21 +141,21 @@ var mainMethods = []method{
 			return c.done(quote(err, name))
 		},
 	}, {
-		name: "signalProcessGroup", params: []parameter{groupParam, sigParam},
+		name: "signalProcessGroup", needs: operatingGroup, params: []parameter{groupParam, sigParam},
 		help: "Send a signal to the processes of a group.", returns: "array", result: resultsText,
 		run: func(c *call) error {
 			return c.results(c.srv.backend.SignalGroup(c.ctx, c.args[0].text, c.args[1].text))
 		},
 	}, {
-		name: "signalAllProcesses", params: []parameter{sigParam},
+		name: "signalAllProcesses", needs: operatingAll, params: []parameter{sigParam},
 		help: "Send a signal to all processes.", returns: "array", result: resultsText,
 		run: func(c *call) error { return c.results(c.srv.backend.SignalAll(c.ctx, c.args[0].text)) },
 	}, {
-		name: "getAllConfigInfo",
+		name: "getAllConfigInfo", needs: reading,
 		help: "Describe every process of the configuration that was read last.", returns: "array", result: "A struct for each process, by name.",
 		run: (*call).allConfigInfo,
 	}, {
-		name: "getProcessInfo", params: []parameter{processParam},
+		name: "getProcessInfo", needs: reading, params: []parameter{processParam},
 		help: "Describe a process.", returns: "struct", result: "Its names, times, state, exit status, log files, process id and a line of text.",
 		run: func(c *call) error {
 			return c.onProcess(func(group, process string) error {
@@ -167,7 +167,7 @@ var mainMethods = []method{
 			})
 		},
 	}, {
-		name: "getAllProcessInfo",
+		name: "getAllProcessInfo", needs: reading,
 		help: "Describe all processes.", returns: "array", result: "What getProcessInfo returns, for each process, by group and name.",
 		run: func(c *call) error {
 			infos, err := c.srv.backend.AllProcessInfo(c.ctx)
@@ -182,23 +182,23 @@ var mainMethods = []method{
 			return nil
 		},
 	}, {
-		name: "readProcessStdoutLog", aliases: []string{"readProcessLog"}, params: []parameter{processParam, offsetParam, lengthParam},
+		name: "readProcessStdoutLog", needs: reading, aliases: []string{"readProcessLog"}, params: []parameter{processParam, offsetParam, lengthParam},
 		help: "Read a part of the log of a process's standard output." + readHelp, returns: "string", result: "The text.",
 		run: func(c *call) error { return c.readProcessLog("stdout") },
 	}, {
-		name: "readProcessStderrLog", params: []parameter{processParam, offsetParam, lengthParam},
+		name: "readProcessStderrLog", needs: reading, params: []parameter{processParam, offsetParam, lengthParam},
 		help: "Read a part of the log of a process's standard error." + readHelp, returns: "string", result: "The text.",
 		run: func(c *call) error { return c.readProcessLog("stderr") },
 	}, {
-		name: "tailProcessStdoutLog", aliases: []string{"tailProcessLog"}, params: tailParams,
+		name: "tailProcessStdoutLog", needs: reading, aliases: []string{"tailProcessLog"}, params: tailParams,
 		help: "Read the end of the log of a process's standard output." + tailHelp, returns: "array", result: tailText,
 		run: func(c *call) error { return c.tailProcessLog("stdout") },
 	}, {
-		name: "tailProcessStderrLog", params: tailParams,
+		name: "tailProcessStderrLog", needs: reading, params: tailParams,
 		help: "Read the end of the log of a process's standard error." + tailHelp, returns: "array", result: tailText,
 		run: func(c *call) error { return c.tailProcessLog("stderr") },
 	}, {
-		name: "clearProcessLogs", aliases: []string{"clearProcessLog"}, params: []parameter{processParam},
+		name: "clearProcessLogs", needs: operatingProcess, aliases: []string{"clearProcessLog"}, params: []parameter{processParam},
 		help: "Empty both logs of a process.", returns: "boolean", result: trueText,
 		run: func(c *call) error {
 			return c.onProcess(func(group, process string) error {
@@ -206,11 +206,11 @@ var mainMethods = []method{
 			})
 		},
 	}, {
-		name: "clearAllProcessLogs",
+		name: "clearAllProcessLogs", needs: operatingAll,
 		help: "Empty the logs of all processes.", returns: "array", result: resultsText,
 		run: func(c *call) error { return c.results(c.srv.backend.ClearAllLogs(c.ctx)) },
 	}, {
-		name: "sendProcessStdin", params: []parameter{processParam,
+		name: "sendProcessStdin", needs: operatingProcess, params: []parameter{processParam,
 			{name: "chars", kind: textParam, help: "The text; no end of line is added."}},
 		help: "Send text, as UTF-8, to the standard input of a process.", returns: "boolean", result: trueText,
 		run: func(c *call) error {
@@ -223,7 +223,7 @@ var mainMethods = []method{
 			})
 		},
 	}, {
-		name: "sendRemoteCommEvent", always: true, params: []parameter{
+		name: "sendRemoteCommEvent", needs: adminOnly, always: true, params: []parameter{
 			{name: "type", kind: anyParam, help: "What the event is about; a word of your own."},
 			{name: "data", kind: anyParam, help: "Its body."}},
 		help: "Send an event to the listeners that have subscribed to REMOTE_COMMUNICATION.", returns: "boolean", result: trueText,

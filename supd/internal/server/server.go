@@ -100,6 +100,8 @@ type Server struct {
 	log      Logger
 	panics   onceEach
 	failures failureLog
+	brake    brake
+	accounts accounts
 	tails    tails
 
 	// ctx ends when the server closes; streams end with it at once.
@@ -127,7 +129,8 @@ type endpoint struct {
 	conf     plan.Server
 	listener listener
 	file     unixsock.ID // of a unix socket
-	creds    *credentials
+	gate     *gate
+	tls      *certificates // nil without TLS
 	hosts    *hostGuard
 	maxConns int
 
@@ -157,6 +160,16 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 	s.callCtx = suspend.With(s.ctx, nil)
 	inherited := maps.Clone(opts.Inherited)
 	for _, conf := range servers {
+		gate, err := newGate(conf, &s.brake, &s.accounts)
+		if err != nil {
+			s.undo(opts.Inherited)
+			return nil, err
+		}
+		certs, err := newCertificates(conf, func() Logger { return s.log })
+		if err != nil {
+			s.undo(opts.Inherited)
+			return nil, err
+		}
 		address := Address(conf)
 		l, file, err := s.listen(conf, inherited[address])
 		if err != nil {
@@ -166,7 +179,7 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 		delete(inherited, address)
 		s.endpoints = append(s.endpoints, &endpoint{
 			srv: s, conf: conf, listener: l, file: file,
-			creds: newCredentials(conf), hosts: newHostGuard(conf),
+			gate: gate, tls: certs, hosts: newHostGuard(conf),
 			maxConns: opts.MaxConns, open: make(map[*conn]struct{}), room: make(chan struct{}, 1),
 		})
 	}
@@ -366,7 +379,7 @@ func (ep *endpoint) accept() {
 		switch {
 		case err == nil:
 			pause = 5 * time.Millisecond
-			ep.admit(newConn(ep, nc))
+			ep.receive(newConn(ep, nc))
 		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.EINVAL), isClosed(err):
 			return
 		default:
@@ -383,8 +396,8 @@ func (ep *endpoint) accept() {
 	}
 }
 
-// admit begins to serve a connection, when there is room for it.
-func (ep *endpoint) admit(c *conn) {
+// receive begins to serve a connection, when there is room for it.
+func (ep *endpoint) receive(c *conn) {
 	ep.srv.conns.Add(1)
 	for {
 		ep.mu.Lock()

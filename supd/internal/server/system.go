@@ -14,7 +14,7 @@ func systemMethods() []method {
 	name := []parameter{{name: "name", kind: methodsParam, help: "Full name of a method, such as supervisor.getState."}}
 	return []method{
 		{
-			name: "listMethods", always: true,
+			name: "listMethods", needs: reading, always: true,
 			help:    "List the methods that this server offers.",
 			returns: "array", result: "The full names, sorted.",
 			run: func(c *call) error {
@@ -22,7 +22,7 @@ func systemMethods() []method {
 				return nil
 			},
 		}, {
-			name: "methodHelp", always: true, params: name,
+			name: "methodHelp", needs: reading, always: true, params: name,
 			help:    "Describe a method.",
 			returns: "string", result: "What it does, its parameters and its result.",
 			run: func(c *call) error {
@@ -34,7 +34,7 @@ func systemMethods() []method {
 				return nil
 			},
 		}, {
-			name: "methodSignature", always: true, params: name,
+			name: "methodSignature", needs: reading, always: true, params: name,
 			help:    "Tell the types of a method's result and parameters.",
 			returns: "array", result: "Type words: first that of the result, then one for each parameter.",
 			run: func(c *call) error {
@@ -46,7 +46,7 @@ func systemMethods() []method {
 				return nil
 			},
 		}, {
-			name: "multicall", always: true,
+			name: "multicall", needs: reading, always: true,
 			params: []parameter{{name: "calls", kind: callsParam,
 				help: "Structs with the members methodName (string) and, unless empty, params (array)."}},
 			help: "Make several calls one after the other, each when the one before is complete.\n" +

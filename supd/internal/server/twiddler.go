@@ -20,11 +20,11 @@ const notInWhitelist = 230
 // until the daemon reads its configuration anew or ends.
 var twiddlerMethods = []method{
 	{
-		name: "getAPIVersion",
+		name: "getAPIVersion", needs: reading,
 		help: "Tell the version of this interface.", returns: "string", result: "The version.",
 		run: func(c *call) error { c.out.enc.String(twiddlerVersion); return nil },
 	}, {
-		name: "getGroupNames",
+		name: "getGroupNames", needs: reading,
 		help: "List the groups that are active.", returns: "array", result: "Their names.",
 		run: func(c *call) error {
 			names, err := c.srv.backend.GroupNames(c.ctx)
@@ -34,7 +34,7 @@ var twiddlerMethods = []method{
 			return err
 		},
 	}, {
-		name: "log", params: []parameter{
+		name: "log", needs: adminOnly, params: []parameter{
 			{name: "message", kind: anyParam, help: "What to write."},
 			{name: "level", kind: anyParam, optional: true, help: "CRIT, ERRO, WARN, INFO (default), DEBG, TRAC or BLAT, or its number."}},
 		help: "Write a line into the activity log.", returns: "boolean", result: trueText,
@@ -49,7 +49,7 @@ var twiddlerMethods = []method{
 			return c.done(nil)
 		},
 	}, {
-		name: "addProgramToGroup", params: []parameter{
+		name: "addProgramToGroup", needs: adminOnly, params: []parameter{
 			{name: "group_name", kind: nameParam, help: "Name of an active group."},
 			{name: "program_name", kind: nameParam, help: "Name of the program, as in [program:NAME]."},
 			{name: "program_options", kind: optionsParam, help: "Its keys and their values, as in the configuration file."}},
@@ -62,7 +62,7 @@ var twiddlerMethods = []method{
 			return c.done(c.srv.backend.AddProgram(c.ctx, c.args[0].text, c.args[1].text, options))
 		},
 	}, {
-		name: "removeProcessFromGroup", params: []parameter{
+		name: "removeProcessFromGroup", needs: adminOnly, params: []parameter{
 			{name: "group_name", kind: nameParam, help: "Name of an active group."},
 			{name: "process_name", kind: nameParam, help: "Name of the process in it."}},
 		help: "Take a process that is stopped out of its group.", returns: "boolean", result: trueText,

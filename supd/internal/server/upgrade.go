@@ -4,7 +4,7 @@ package server
 // listed, so that what is listed is what clients of Supervisor expect.
 var supMethods = []method{
 	{
-		name:    "upgrade",
+		name: "upgrade", needs: adminOnly,
 		help:    "Replace the daemon, in place, by the program that now lies at its path. Programs run on.",
 		returns: "boolean", result: "True when the new image is about to take over.",
 		run: func(c *call) error {
@@ -15,7 +15,7 @@ var supMethods = []method{
 			return nil
 		},
 	}, {
-		name:    "getGeneration",
+		name: "getGeneration", needs: reading,
 		help:    "Tell how often the daemon has been taken over from one before.",
 		returns: "struct", result: "generation, pid, and kept: how many programs were taken over.",
 		run: func(c *call) error {
@@ -27,7 +27,7 @@ var supMethods = []method{
 			return nil
 		},
 	}, {
-		name: "compareGroups", params: []parameter{{name: "groups", kind: textParam, help: "The groups of a configuration, as JSON of this version of the daemon."}},
+		name: "compareGroups", needs: reading, params: []parameter{{name: "groups", kind: textParam, help: "The groups of a configuration, as JSON of this version of the daemon."}},
 		help:    "Tell how groups differ from the active ones. Nothing changes.",
 		returns: "array", result: "[added, changed, removed]: three arrays with names of groups.",
 		run: func(c *call) error {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"sup/lib/access"
 	"sup/lib/logfile"
 	"sup/lib/rpc"
 )
@@ -123,6 +124,7 @@ func form(w http.ResponseWriter, r *http.Request) url.Values {
 // row is a process in the table of the page.
 type row struct {
 	rpc.ProcessInfo
+	May bool // whoever sees the page may act on it
 }
 
 // FullName is the name by which the process is called.
@@ -162,6 +164,7 @@ func (r row) Stoppable() bool { return r.State == 20 }
 type section struct {
 	Group   string
 	Heading bool
+	May     bool // whoever sees the page may act on all of it
 	Rows    []row
 }
 
@@ -174,6 +177,8 @@ type statusPage struct {
 	Sections                                    []section
 	Total, Running, Shown                       int
 	MainLog                                     bool
+	// MayAll tells whether whoever sees the page may act on all processes.
+	MayAll bool
 }
 
 func (ep *endpoint) serveStatus(w http.ResponseWriter, r *http.Request) {
@@ -196,24 +201,33 @@ func (ep *endpoint) serveStatus(w http.ResponseWriter, r *http.Request) {
 	if state := s.backend.State(); state.Code < stateRunning {
 		page.State = state.Name
 	}
-	page.add(infos)
+	page.add(infos, access.From(r.Context()))
 	render(w, "status.html", &page)
 }
 
-func (p *statusPage) add(infos []rpc.ProcessInfo) {
+func (p *statusPage) add(infos []rpc.ProcessInfo, client *access.Client) {
+	// A group may hold more than is shown.
+	barred := make(map[string]bool)
+	p.MayAll = client.Role >= access.Operate
+	for i := range infos {
+		if !client.MayOperate(infos[i].Group, infos[i].Name) {
+			barred[infos[i].Group] = true
+			p.MayAll = false
+		}
+	}
 	wanted := strings.ToLower(p.Filter)
 	for _, info := range infos {
 		if info.State == 20 {
 			p.Running++
 		}
-		r := row{info}
+		r := row{info, client.MayOperate(info.Group, info.Name)}
 		if !strings.Contains(strings.ToLower(r.FullName()), wanted) {
 			continue
 		}
 		p.Shown++
 		n := len(p.Sections)
 		if n == 0 || p.Sections[n-1].Group != info.Group {
-			p.Sections = append(p.Sections, section{Group: info.Group})
+			p.Sections = append(p.Sections, section{Group: info.Group, May: !barred[info.Group]})
 			n++
 		}
 		sec := &p.Sections[n-1]

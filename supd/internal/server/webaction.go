@@ -53,6 +53,11 @@ type confirmPage struct {
 // first.
 func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values url.Values) {
 	a := actionOf(values)
+	needs, target := a.right()
+	if err := ep.srv.permit(r.Context(), access.From(r.Context()), needs, a.name, target); err != nil {
+		failBecause(w, http.StatusForbidden, faultOf(err).String)
+		return
+	}
 	switch originOf(r) {
 	case foreignOrigin:
 		fail(w, http.StatusForbidden)
@@ -107,8 +112,16 @@ func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values u
 		fail(w, http.StatusSeeOther)
 		return
 	}
-	w.Header().Set("Location", "http://"+ep.hostFor(r)+"/"+query)
+	w.Header().Set("Location", ep.origin(r)+"/"+query)
 	fail(w, http.StatusMovedPermanently)
+}
+
+// origin is the beginning of our URLs, as the client knows us.
+func (ep *endpoint) origin(r *http.Request) string {
+	if ep.tls != nil {
+		return "https://" + strings.TrimSuffix(ep.hostFor(r), ":443")
+	}
+	return "http://" + ep.hostFor(r)
 }
 
 // hostFor is the host that the client knows us by.

@@ -1,0 +1,182 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"sup/lib/plan"
+	"sup/lib/safepath"
+)
+
+// certificates are what a server with TLS needs: its own certificate, and those
+// that must have signed a client's. They are read anew when a file has changed.
+type certificates struct {
+	conf plan.Server
+	log  func() Logger
+
+	mu     sync.Mutex
+	config *tls.Config
+	files  [3]fileState
+	when   time.Time // of the last look
+}
+
+// newCertificates reads the files of a server, nil if it does without TLS.
+func newCertificates(conf plan.Server, log func() Logger) (*certificates, error) {
+	if !conf.TLS() {
+		return nil, nil
+	}
+	c := &certificates{conf: conf, log: log}
+	c.files, c.when = c.states(), time.Now()
+	var err error
+	if c.config, err = loadTLS(conf); err != nil {
+		return nil, fmt.Errorf("[%s]: %w", conf.Section, err)
+	}
+	return c, nil
+}
+
+// loadTLS reads the files of a server.
+func loadTLS(conf plan.Server) (*tls.Config, error) {
+	certificate, err := readPEM(conf.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	key, err := readPEM(conf.Key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the certificate %s with the key %s: %w", conf.Certificate, conf.Key, err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if conf.ClientCA == "" {
+		return config, nil
+	}
+	text, err := readPEM(conf.ClientCA)
+	if err != nil {
+		return nil, err
+	}
+	config.ClientCAs = x509.NewCertPool()
+	if !config.ClientCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("there is no certificate in %s", conf.ClientCA)
+	}
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	if conf.ClientCertOptional {
+		config.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	// A session that is resumed would go on with a certificate that is no longer
+	// good.
+	config.SessionTicketsDisabled = true
+	return config, nil
+}
+
+// maxPEM bounds the size of a file with certificates or a key, in bytes.
+const maxPEM = 4 << 20
+
+func readPEM(path string) ([]byte, error) {
+	text, err := safepath.ReadFile(path, maxPEM)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", path, safepath.Reason(err))
+	}
+	return text, nil
+}
+
+func (c *certificates) states() [3]fileState {
+	s := [3]fileState{stateAt(c.conf.Certificate), stateAt(c.conf.Key)}
+	if c.conf.ClientCA != "" {
+		s[2] = stateAt(c.conf.ClientCA)
+	}
+	return s
+}
+
+// current is what to use for a new connection.
+func (c *certificates) current() *tls.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if now.Sub(c.when) < lookAgain {
+		return c.config
+	}
+	c.when = now
+	states := c.states()
+	if states == c.files {
+		return c.config
+	}
+	c.files = states
+	config, err := loadTLS(c.conf)
+	if err != nil {
+		c.log().Log("WARN", fmt.Sprintf("[%s]: %v; the certificate stays as it was", c.conf.Section, err))
+		return c.config
+	}
+	c.config = config
+	c.log().Log("INFO", fmt.Sprintf("[%s]: read the certificate %s, which has changed", c.conf.Section, c.conf.Certificate))
+	return c.config
+}
+
+// wrap puts TLS on a connection. The handshake is made when the connection is
+// served.
+func (c *certificates) wrap(nc net.Conn) *tls.Conn {
+	return tls.Server(nc, &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current(), nil },
+	})
+}
+
+// handshakeTimeout is how long a client has to agree on TLS.
+const handshakeTimeout = 10 * time.Second
+
+// plainAnswer is for who speaks HTTP where TLS is spoken.
+const plainAnswer = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" +
+	"This port speaks TLS: use https:// in place of http://.\n"
+
+// handshake agrees with the client on TLS, where the server has it.
+func (c *conn) handshake() bool {
+	t, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(c.ep.srv.ctx, handshakeTimeout)
+	defer cancel()
+	err := t.HandshakeContext(ctx)
+	if err == nil {
+		if chain := t.ConnectionState().VerifiedChains; len(chain) > 0 {
+			c.peer.cert = chain[0][0]
+		}
+		return true
+	}
+	var other tls.RecordHeaderError
+	if errors.As(err, &other) && other.Conn != nil && looksLikeHTTP(other.RecordHeader) {
+		c.sock.SetWriteDeadline(time.Now().Add(time.Second))
+		io.WriteString(c.sock, plainAnswer)
+		return false
+	}
+	c.ep.srv.log.Log("DEBG", fmt.Sprintf("TLS with %s: %v", c.sock.RemoteAddr(), err))
+	return false
+}
+
+// looksLikeHTTP tells whether the first bytes of a connection are those of a
+// request.
+func looksLikeHTTP(head [5]byte) bool {
+	switch string(head[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH", "CONNE", "TRACE":
+		return true
+	}
+	return false
+}
+
+// rawConn is the descriptor of a connection, below TLS.
+func (c *conn) rawConn() (syscall.RawConn, error) {
+	sc, ok := c.sock.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return sc.SyscallConn()
+}
