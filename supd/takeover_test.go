@@ -452,6 +452,9 @@ func crashLater(t *testing.T, supd, point string) {
 	all := append(slices.Clone(steady), "restarted")
 	d := suptest.Start(t, suptest.Options{Config: workers(t, "1ms", all...) + stoppedProgram, Supd: supd})
 	d.Wait("RUNNING", all...)
+	for _, name := range steady {
+		d.WaitFile(name+".runs", "began ")
+	}
 	before := pids(t, d)
 	d.Crash()
 	d.RelaunchDoomed("SUPD_CRASH=" + point)

@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -72,6 +73,9 @@ type Options struct {
 	Tree string
 	// Args are added to the daemon's command line, Env to its environment.
 	Args, Env []string
+	// Prefix are the words of a command that runs the daemon, in a namespace, say.
+	// If it does not become the daemon, PID is its own.
+	Prefix []string
 	// Dir is a directory to use (of a daemon that has ended, say), instead of a new
 	// one.
 	Dir string
@@ -143,7 +147,7 @@ func (d *Daemon) launch(env []string) {
 		args = command(d.t, "supd")
 	}
 	args = append(args, "-n", "-c", d.Path(configName))
-	args = append(args, d.o.Args...)
+	args = slices.Concat(d.o.Prefix, args, d.o.Args)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = d.Dir
 	cmd.Env = append(os.Environ(), env...)

@@ -154,7 +154,7 @@ func (d *Daemon) takeOver(e *estate) {
 		case e.fates[key] == fateGone:
 			leave = append(leave, p)
 		case e.Leaving:
-			d.soon(p.startWhenStopped)
+			d.soon(p.startAgain)
 		}
 	}
 	for _, w := range e.Sweeps {
@@ -178,18 +178,24 @@ func (d *Daemon) takeOver(e *estate) {
 	}
 }
 
-// startWhenStopped starts a process again that a shutdown was about to stop, if it
-// is one that starts by itself.
-func (p *proc) startWhenStopped() {
-	if p.m.State != process.Stopping || !p.cfg.AutoStart {
+// startAgain starts a process again that a shutdown was about to stop, when it has
+// ended, if it is one that starts by itself. One that is shown as running may have
+// been asked to end all the same, and is not asked again; if it ends while it had
+// time to, that was why.
+func (p *proc) startAgain() {
+	d, pid, until := p.d, p.m.PID, p.d.now()+p.spec.StopWait
+	if !p.cfg.AutoStart || pid == 0 {
 		return
 	}
+	asked := p.m.State == process.Stopping
 	p.await(func() bool {
-		if p.m.State.IsStopped() {
-			p.d.soon(func() { p.apply(process.Start{}) })
-			return true
+		if p.m.PID == pid {
+			return false
 		}
-		return false
+		if asked && p.m.State == process.Stopped || !asked && p.m.State == process.Exited && d.now() < until {
+			d.soon(func() { p.apply(process.Start{}) })
+		}
+		return true
 	})
 }
 
