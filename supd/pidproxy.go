@@ -1,13 +1,19 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
+	"sup/lib/safepath"
 	"sup/lib/spawn"
+	"sup/supd/internal/state"
 )
 
 // Called as pidproxy, supd is a small thing of its own: it stands between a
@@ -28,7 +34,8 @@ Usage: %s PIDFILE COMMAND [ARGUMENT...]
 
 Each of HUP, INT, QUIT, TERM, USR1 and USR2 that it gets it sends to the process
 whose pid is in PIDFILE at that time; after INT, QUIT or TERM it ends. Otherwise
-it ends with COMMAND.
+it ends with COMMAND. Where another user can write PIDFILE, it must be a process
+that COMMAND has started, or one of that user.
 `
 
 // pidproxy runs args[2:] with the three files as its standard ones, and sends
@@ -70,7 +77,7 @@ func pidproxy(args []string, files []*os.File, signals <-chan os.Signal) int {
 				fmt.Fprintf(stdout, "Can't read child pidfile %s!\n", pidfile)
 				continue
 			}
-			if err := syscall.Kill(pid, sig); err != nil {
+			if err := signalNamed(pid, pidfile, child.Pid, sig); err != nil {
 				fmt.Fprintf(stderr, "pidproxy: cannot send %v to pid %d of %s: %v\n", sig, pid, pidfile, err)
 				if last {
 					return 1
@@ -102,7 +109,8 @@ func proxyCommand(word string) (string, error) {
 // readPID reads a pid file. A number that would mean more than one process is
 // an error.
 func readPID(path string) (int, error) {
-	text, err := os.ReadFile(path)
+	const most = 256
+	text, err := safepath.ReadFile(path, most)
 	if err != nil {
 		return 0, err
 	}
@@ -111,4 +119,76 @@ func readPID(path string) (int, error) {
 		err = strconv.ErrRange
 	}
 	return pid, err
+}
+
+// signalNamed sends a signal to the process that a pid file names. We may be root,
+// and whoever can write the file must not lend himself our right to signal: if that
+// is another user, it has to be a process of his, or one that our child has started.
+func signalNamed(pid int, pidfile string, child int, sig syscall.Signal) error {
+	fd, err := spawn.Pidfd(pid)
+	if errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	hasFD := err == nil
+	if hasFD {
+		// What was looked at is then what is signalled.
+		defer unix.Close(fd)
+	}
+	if err := mayNameIn(pidfile, pid, child); err != nil {
+		return err
+	}
+	if hasFD {
+		if can, err := spawn.SignalPidfd(fd, sig); can {
+			return err
+		}
+	}
+	return syscall.Kill(pid, sig)
+}
+
+// mayNameIn tells why a pid in a file is not to be believed; nil if it is.
+func mayNameIn(pidfile string, pid, child int) error {
+	writers, err := safepath.Writers(pidfile)
+	if err != nil {
+		return err
+	}
+	if len(writers) == 0 || isDescendant(pid, child) {
+		return nil
+	}
+	for _, w := range writers {
+		if w.UID < 0 || !belongsTo(pid, w.UID) {
+			return fmt.Errorf("%v, and the process is none that %s may signal", w, w.Who())
+		}
+	}
+	return nil
+}
+
+// isDescendant tells whether a process is a child of another one, or a child's
+// child, and so on, or that one itself.
+func isDescendant(pid, ancestor int) bool {
+	const deepest = 1000
+	for range deepest {
+		if pid == ancestor {
+			return true
+		}
+		if pid <= 1 {
+			return false
+		}
+		pid = state.Parent(pid)
+	}
+	return false
+}
+
+// belongsTo tells whether a process has the rights of a user, and no others.
+func belongsTo(pid, uid int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if uids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			fields := strings.Fields(uids)
+			return len(fields) >= 3 && !slices.ContainsFunc(fields, func(f string) bool { return f != strconv.Itoa(uid) })
+		}
+	}
+	return false
 }

@@ -117,3 +117,97 @@ func TestPidproxySignals(t *testing.T) {
 	p.check(t, 1, "", "pidproxy: cannot send interrupt to pid ")
 	end()
 }
+
+// Whoever can write the pid file must not have root signal what he may not: only
+// what the command has started, or his own.
+func TestAttackPidproxy(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	const nobody = 65534
+	dir, err := os.MkdirTemp("", "proxy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	theirs := filepath.Join(dir, "theirs")
+	if err := os.Mkdir(theirs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, theirs} {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(theirs, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	sleeper := func(uid uint32) int {
+		child, err := os.StartProcess("/bin/sleep", []string{"sleep", "1000"}, &os.ProcAttr{
+			Sys: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = child.Kill()
+			_, _ = child.Wait()
+		})
+		return child.Pid
+	}
+	root, own := sleeper(0), sleeper(nobody)
+	roots := filepath.Join(dir, "root.pid")
+	write := func(path string, pid, uid int) {
+		t.Helper()
+		_ = os.Remove(path)
+		if err := os.WriteFile(path, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(path, uid, uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(roots, root, 0)
+	file, link := filepath.Join(theirs, "file.pid"), filepath.Join(theirs, "link.pid")
+	if err := os.Symlink(roots, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name    string
+		path    string
+		pid     int // for the file, if it is theirs
+		believe bool
+	}{
+		{"root's file", roots, 0, true},
+		{"their file, root's process", file, root, false},
+		{"their file, init", file, 1, false},
+		{"their file, ourselves", file, os.Getpid(), false},
+		{"their file, their process", file, own, true},
+		{"their link to root's file", link, 0, false},
+	} {
+		if test.pid != 0 {
+			write(file, test.pid, nobody)
+		}
+		pid, err := readPID(test.path)
+		if err == nil {
+			// Signal 0 only asks.
+			err = signalNamed(pid, test.path, -1, 0)
+		}
+		if (err == nil) != test.believe {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+	// What the command has started is its own, whoever names it.
+	write(file, root, nobody)
+	if err := signalNamed(root, file, os.Getpid(), 0); err != nil {
+		t.Errorf("a child: %v", err)
+	}
+	// A FIFO does not hold it up.
+	_ = os.Remove(file)
+	if err := syscall.Mkfifo(file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readPID(file); err == nil {
+		t.Error("a FIFO was read")
+	}
+}
