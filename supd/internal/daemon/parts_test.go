@@ -177,20 +177,24 @@ func TestFailedExecIsNoStranger(t *testing.T) {
 
 func TestLogFailure(t *testing.T) {
 	tests := []struct {
-		why     unix.Errno
-		several bool
-		want    string
+		why        unix.Errno
+		several    bool
+		privileged bool
+		want       string
 	}{
-		{unix.EISDIR, false, "unknown error making dispatchers for 'a': EISDIR"},
-		{unix.EISDIR, true, "unknown error making dispatchers for 'a': EISDIR (cannot open it)"},
-		{unix.EROFS, false, "unknown error making dispatchers for 'a': EROFS (cannot open it)"},
-		{unix.ENOSPC, false, "unknown error making dispatchers for 'a': ENOSPC (cannot open it)"},
-		{unix.EMFILE, true, "too many open files to spawn 'a'"},
+		{unix.EISDIR, false, false, "unknown error making dispatchers for 'a': EISDIR"},
+		{unix.EISDIR, true, false, "unknown error making dispatchers for 'a': EISDIR (cannot open it)"},
+		{unix.EROFS, false, false, "unknown error making dispatchers for 'a': EROFS (cannot open it)"},
+		{unix.ENOSPC, false, false, "unknown error making dispatchers for 'a': ENOSPC (cannot open it)"},
+		{unix.EACCES, false, false, "unknown error making dispatchers for 'a': EACCES"},
+		{unix.EACCES, false, true, "unknown error making dispatchers for 'a': EACCES (cannot open it)"},
+		{unix.EMLINK, false, true, "unknown error making dispatchers for 'a': EMLINK (cannot open it)"},
+		{unix.EMFILE, true, false, "too many open files to spawn 'a'"},
 	}
 	for _, test := range tests {
 		failure := &logwire.Message{Kind: logwire.Failed, Text: "cannot open it", Errno: test.why}
-		if got := logFailure("a", failure, test.several); got != test.want {
-			t.Errorf("logFailure(%v, %v) = %q, want %q", test.why, test.several, got, test.want)
+		if got := logFailure("a", failure, test.several, test.privileged); got != test.want {
+			t.Errorf("logFailure(%v, %v, %v) = %q, want %q", test.why, test.several, test.privileged, got, test.want)
 		}
 	}
 }

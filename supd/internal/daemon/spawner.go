@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"os"
 	"slices"
 	"time"
 
@@ -170,7 +171,7 @@ func (p *proc) hindrance() (reason string, failed bool) {
 			continue
 		}
 		p.debugf(s.settings.Name + ": " + s.failure.Text)
-		return logFailure(p.cfg.Name, s.failure, s.settings.More != ""), true
+		return logFailure(p.cfg.Name, s.failure, s.settings.More != "", os.Geteuid() == 0), true
 	}
 	return "", false
 }
@@ -178,14 +179,19 @@ func (p *proc) hindrance() (reason string, failed bool) {
 // logFailure is how clients are told that a log of a program cannot be opened.
 // Which log it is goes without saying if there is only one, and then the words
 // are Supervisor's; the log is named if there are several, and when it is the
-// disk that fails: then people look for the path.
-func logFailure(name string, failure *logwire.Message, several bool) string {
+// disk that fails: then people look for the path. privileged is set for root, to
+// whom a permission can only be lacking for a reason of ours.
+func logFailure(name string, failure *logwire.Message, several, privileged bool) string {
 	text := "unknown error making dispatchers for " + spawn.Quote(name) + ": " + errnoName(failure.Errno)
 	switch failure.Errno {
 	case unix.EMFILE, unix.ENFILE:
 		return "too many open files to spawn " + spawn.Quote(name)
 	case unix.EROFS, unix.EIO, unix.ENOSPC, unix.EDQUOT, unix.ESTALE:
 		several = true
+	case unix.EACCES, unix.EPERM, unix.ELOOP, unix.EMLINK:
+		// Permissions do not stop root. That it was not done on behalf of
+		// another user, Supervisor's words do not say.
+		several = several || privileged
 	}
 	if several {
 		text += " (" + failure.Text + ")"

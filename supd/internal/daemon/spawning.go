@@ -144,7 +144,7 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 	fail := func(err error) spawned {
 		var why unix.Errno
 		errors.As(err, &why)
-		return spawned{stdin: -1, pidfd: -1, err: errors.New(logFailure(j.cfg.Name, &logwire.Message{Text: err.Error(), Errno: why}, false))}
+		return spawned{stdin: -1, pidfd: -1, err: errors.New(logFailure(j.cfg.Name, &logwire.Message{Text: err.Error(), Errno: why}, false, false))}
 	}
 
 	// Standard input: a pipe of which we keep the other end, or a socket.
