@@ -83,6 +83,17 @@ func TestAttackLeftOverAfterOrderlyEnd(t *testing.T) {
 				t.Error("something was taken over")
 			}
 			leftovers(t, d, 2)
+			// Nor is it later, where there is nothing but marks to go by.
+			pid := d.Info("deploy").PID
+			d.Crash()
+			if err := os.WriteFile(d.Path("supd.pid.state/state"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d.Relaunch()
+			d.Wait("RUNNING", "deploy")
+			if now := d.Info("deploy").PID; now != pid {
+				t.Errorf("the program had pid %d, has %d", pid, now)
+			}
 			if err := syscall.Kill(left, 0); err != nil {
 				t.Errorf("the left-over is gone: %v", err)
 			}

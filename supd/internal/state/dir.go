@@ -349,6 +349,9 @@ func (d *Dir) replace(from, to string) error {
 // unlinked, since somebody may be waiting for it.
 func (d *Dir) Forget() error {
 	_ = d.lock.Truncate(0)
+	// The numbers of runs begin again; with another key no mark of before is one of
+	// after.
+	_ = unix.Unlinkat(d.fd, keyName, 0)
 	if err := unix.Unlinkat(d.fd, stateName, 0); err != nil && err != unix.ENOENT {
 		return fmt.Errorf("cannot remove the state in %s: %w", d.path, err)
 	}
