@@ -42,7 +42,8 @@ var allowed = map[string]string{
 	"config/include.go":       "reads files of the configuration, and the one that is piped in",
 	"config/machine.go":       "reads the accounts, and looks whether a directory for temporary files may be written",
 	"config/search.go":        "looks for the configuration where Supervisor does",
-	"supd/writable.go":        "looks at files of the configuration",
+	"config/client.go":        "looks whose the configuration is",
+	"trust/trust.go":          "reads the accounts, and the numbers of our user namespace",
 	"supconf/lint.go":         "looks whether files of the configuration are there",
 	"supconf/lint_process.go": "looks whether a program is there, and runs nothing",
 

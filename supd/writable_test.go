@@ -21,7 +21,7 @@ func TestWritableByOthers(t *testing.T) {
 		{0o755, 0o666, 0, 0, "configuration file"},
 		{0o755, 0o660, 0, 12345, "configuration file"},
 		{0o755, 0o640, 12345, 12345, "configuration file"},
-		{0o755, 0o440, 12345, 0, ""},
+		{0o755, 0o440, 12345, 0, "configuration file"}, // chmod is the owner's
 		{0o777, 0o600, 0, 0, "the directory"},
 		{0o777 | os.ModeSticky, 0o600, 0, 0, ""},
 	} {
