@@ -22,7 +22,7 @@ import (
 // The standard library, golang.org/x/sys and golang.org/x/term are free.
 const drawing = `
 	# What words and bytes mean. No knowledge of sections, processes or files.
-	NONE < access, event, expand, rpc, safepath, spawn, value;
+	NONE < access, expand, rpc, safepath, spawn, value;
 	safepath < cli, password;
 
 	# Whether only root can change what root executes or obeys.
@@ -33,7 +33,7 @@ const drawing = `
 	access, cli, config, password < plan;
 
 	# The life of one process, without a clock and without a system call.
-	value < process;
+	value < event, process;
 
 	# The log plane: what is said between supd and suplog, and the files.
 	NONE < logwire, watch;
@@ -47,7 +47,8 @@ const drawing = `
 	NONE < internal/thirdparty;
 
 	# supd: one owner of state, and the servers that ask it.
-	NONE < supd/internal/activity, supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suspend, supd/internal/systemd;
+	value < supd/internal/activity;
+	NONE < supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suspend, supd/internal/systemd;
 	safepath, spawn, supd/internal/crash < supd/internal/state;
 	safepath < supd/internal/unixsock;
 	plan, supd/internal/unixsock < supd/internal/fcgi;

@@ -8,6 +8,7 @@ import (
 
 	"sup/lib/config"
 	"sup/lib/plan"
+	"sup/lib/value"
 )
 
 // servers looks at the servers and at how the client reaches them.
@@ -159,10 +160,12 @@ func (l *linter) groups() {
 		if len(g.Processes) == 0 {
 			l.emptyGroup(g, section)
 		}
+		l.plainName(l.at(section, ""), g.Name)
 		names := make(map[string]bool)
 		twice := make(map[string]bool)
 		for j := range g.Processes {
 			p := &g.Processes[j]
+			l.plainName(l.at(p.Section, "process_name"), p.Name)
 			if names[p.Name] && !twice[p.Name] && !l.failed[p.Section+"\x00process_name"] {
 				twice[p.Name] = true
 				l.warn("same-name", l.at(p.Section, "process_name"), "use %(process_num)d or %(program_name)s in process_name",
@@ -179,6 +182,16 @@ func (l *linter) groups() {
 		if of := programs[s.Name]; len(of) > 1 {
 			l.warn("program-in-two-groups", in(s), "leave it in one of them", "it is in the groups %s, and runs once in each", strings.Join(of, ", "))
 		}
+	}
+}
+
+// plainName reports a name of several lines, or with what acts on a terminal.
+// Where it is shown, and in events, it is not what it is.
+func (l *linter) plainName(w where, name string) {
+	if plain := value.Token(name); plain != name {
+		l.fail("control-character", w, "write for example "+strings.Join(strings.FieldsFunc(name, func(r rune) bool {
+			return value.Token(string(r)) != string(r)
+		}), "_"), "the name %q has a blank or a control character, and stands as %s wherever it is shown", name, plain)
 	}
 }
 

@@ -19,7 +19,7 @@ func foreground(ctx context.Context, s *session, daemon *client.Client, arg stri
 	switch {
 	case len(names) == 0:
 		s.fail(exitGeneric, "ERROR: no process name supplied")
-		s.printf("%s", findAction("fg").usage())
+		s.printf("%s", raw(findAction("fg").usage()))
 		return nil
 	case len(names) > 1:
 		s.fail(exitGeneric, "ERROR: too many process names supplied")

@@ -17,7 +17,7 @@ func reread(ctx context.Context, s *session, daemon *client.Client, _ string) er
 		s.fail(exitGeneric, "ERROR: supervisor shutting down")
 		return nil
 	case rpc.CantReread:
-		s.fail(exitGeneric, "ERROR: %s", describe(err))
+		s.fail(exitGeneric, "ERROR: %s", strings.ReplaceAll(describe(err), "\n", " "))
 		return nil
 	}
 	if err != nil {

@@ -27,12 +27,12 @@ func help(_ context.Context, s *session, _ *client.Client, arg string) error {
 				names = append(names, a.name)
 			}
 		}
-		s.printf("\nActions (help ACTION explains one):\n\n%s", cli.Columns(names, 79))
+		s.printf("\nActions (help ACTION explains one):\n\n%s", raw(cli.Columns(names, 79)))
 		return nil
 	}
 	for _, a := range actions {
 		if a.name == arg {
-			s.printf("%s", a.usage())
+			s.printf("%s", raw(a.usage()))
 			return nil
 		}
 	}

@@ -70,7 +70,7 @@ func tail(ctx context.Context, s *session, daemon *client.Client, arg string) er
 		if err != nil {
 			return err
 		}
-		s.printf("%s", text)
+		s.printf("%s", raw(text))
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func mainTail(ctx context.Context, s *session, daemon *client.Client, arg string
 		if err != nil {
 			return err
 		}
-		s.printf("%s", text)
+		s.printf("%s", raw(text))
 	}
 	return nil
 }

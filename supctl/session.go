@@ -12,6 +12,7 @@ import (
 	"sup/lib/cli"
 	"sup/lib/client"
 	"sup/lib/rpc"
+	"sup/lib/value"
 )
 
 // Exit statuses.
@@ -107,9 +108,28 @@ func newSession(settings *settings, streams cli.Streams) *session {
 	return s
 }
 
-// printf prints a line.
+// raw is text that is printed as it is: of several lines, or a program's.
+type raw string
+
+// printf prints a line. Names and texts of others cannot make more of it, nor
+// anything on a terminal.
 func (s *session) printf(format string, args ...any) {
-	fmt.Fprintf(s.out, format+"\n", args...)
+	fmt.Fprintf(s.out, format+"\n", shown(args)...)
+}
+
+// shown makes what is to be printed harmless.
+func shown(args []any) []any {
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case string:
+			args[i] = value.Printable(arg)
+		case error:
+			args[i] = value.Printable(strings.ReplaceAll(arg.Error(), "\n", " "))
+		case fmt.Stringer:
+			args[i] = value.Printable(arg.String())
+		}
+	}
+	return args
 }
 
 // fail prints a line and sets the exit status.
@@ -121,7 +141,7 @@ func (s *session) fail(status int, format string, args ...any) {
 // misuse prints why an action cannot be understood, and its help.
 func (s *session) misuse(a *action, status int, format string, args ...any) {
 	s.fail(status, "Error: "+format, args...)
-	s.printf("%s", a.usage())
+	s.printf("%s", raw(a.usage()))
 }
 
 // connect returns the client of the daemon.

@@ -9,6 +9,7 @@ import (
 
 	"sup/lib/client"
 	"sup/lib/rpc"
+	"sup/lib/value"
 )
 
 // status prints a line for each process named.
@@ -66,7 +67,7 @@ const (
 func (s *session) statusLines(infos []rpc.ProcessInfo) []byte {
 	width := nameWidth
 	for _, info := range infos {
-		width = max(width, utf8.RuneCountInString(processName(info.Group, info.Name)))
+		width = max(width, utf8.RuneCountInString(value.Printable(processName(info.Group, info.Name))))
 	}
 	var b bytes.Buffer
 	for _, info := range infos {
@@ -75,7 +76,8 @@ func (s *session) statusLines(infos []rpc.ProcessInfo) []byte {
 		if s.colours {
 			b.WriteString(colour(info.State))
 		}
-		fmt.Fprintf(&b, "%-*s%-*s%s", width+nameGap, processName(info.Group, info.Name), stateWidth, info.StateName, info.Description)
+		fmt.Fprintf(&b, "%-*s%-*s%s", width+nameGap, value.Printable(processName(info.Group, info.Name)),
+			stateWidth, value.Printable(info.StateName), value.Printable(info.Description))
 		if s.colours {
 			b.WriteString(colourOff)
 		}

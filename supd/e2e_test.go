@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	suptest.RunScripts(t, "testdata/script", "supd", "supctl", "supconf")
+	suptest.RunScripts(t, "testdata/script", "supd", "supctl", "supconf", "suptail")
 }
 
 // needServers skips a test where Debian's packages are not installed.

@@ -201,6 +201,7 @@ func (s *start) replace(snapshot *state.Snapshot, left daemon.Descriptors) error
 	pass = append(pass, memory)
 	// Every line is to be in the log before the next image writes to it, unless
 	// its disk hangs.
+	s.log.Flush()
 	s.log.Settle(logPatience)
 
 	env := spawn.Environ(os.Environ(), [2]string{heritageVar, strconv.Itoa(memory)})

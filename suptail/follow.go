@@ -13,6 +13,7 @@ import (
 	"sup/lib/client"
 	"sup/lib/rpc"
 	"sup/lib/safepath"
+	"sup/lib/value"
 )
 
 // recheck is how often the daemon is asked again where the logs are. They move
@@ -78,9 +79,11 @@ func (v *viewer) printer(t target) *printer {
 	case v.json:
 		p.object = jsonLine(t.group, t.process, string(v.stream))
 	case v.prefixed:
-		p.prefix = t.name + " | "
+		// Names are others' choice, and this may be a terminal.
+		name := value.Printable(t.name)
+		p.prefix = name + " | "
 		if v.coloured {
-			p.prefix = colours[v.coloursUsed%len(colours)] + t.name + " |\x1b[0m "
+			p.prefix = colours[v.coloursUsed%len(colours)] + name + " |\x1b[0m "
 			v.coloursUsed++
 		}
 	case !v.query.selects():

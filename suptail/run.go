@@ -11,6 +11,7 @@ import (
 
 	"sup/lib/cli"
 	"sup/lib/client"
+	"sup/lib/value"
 )
 
 // Exit statuses.
@@ -48,7 +49,7 @@ func (v *viewer) run(ctx context.Context, streams cli.Streams) int {
 	v.complain = func(format string, args ...any) {
 		mu.Lock()
 		defer mu.Unlock()
-		fmt.Fprintf(streams.Err, "suptail: "+format+"\n", args...)
+		fmt.Fprintf(streams.Err, "suptail: %s\n", value.Printable(fmt.Sprintf(format, args...)))
 		status = exitIncomplete
 	}
 	infos, err := v.daemon.AllProcessInfo(ctx)

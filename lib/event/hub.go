@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"sup/lib/value"
 )
 
 // Effect is something the owner of the Hub is to do, in order.
@@ -111,9 +113,9 @@ func (h *Hub) Publish(e Event) []Effect {
 // length counts characters, as Supervisor's does: its listeners read text.
 func (h *Hub) envelope(pool string, e entry) []byte {
 	b := make([]byte, 0, 128+len(h.Identifier)+len(pool)+len(e.Payload))
-	b = append(append(b, "ver:3.0 server:"...), h.Identifier...)
+	b = append(append(b, "ver:3.0 server:"...), value.Token(h.Identifier)...)
 	b = strconv.AppendInt(append(b, " serial:"...), e.serial, 10)
-	b = append(append(b, " pool:"...), pool...)
+	b = append(append(b, " pool:"...), value.Token(pool)...)
 	b = strconv.AppendInt(append(b, " poolserial:"...), e.poolSerial, 10)
 	b = append(append(b, " eventname:"...), e.Type.String()...)
 	b = strconv.AppendInt(append(b, " len:"...), int64(e.chars), 10)

@@ -3,6 +3,8 @@ package event
 import (
 	"strconv"
 	"unicode/utf8"
+
+	"sup/lib/value"
 )
 
 // Event is something to tell listeners.
@@ -119,13 +121,13 @@ func Remote(kind, data string) Event {
 // GroupAdded is the event of a group that became active. The pool of a group
 // of listeners is to be opened first: it hears of its own group.
 func GroupAdded(group string) Event {
-	return Event{ProcessGroupAdded, "groupname:" + group + "\n"}
+	return Event{ProcessGroupAdded, "groupname:" + value.Token(group) + "\n"}
 }
 
 // GroupRemoved is the event of a group that was removed. The pool of a group
 // of listeners is to be closed first.
 func GroupRemoved(group string) Event {
-	return Event{ProcessGroupRemoved, "groupname:" + group + "\n"}
+	return Event{ProcessGroupRemoved, "groupname:" + value.Token(group) + "\n"}
 }
 
 // SupervisorRunning is the event of the daemon's loop beginning.
@@ -135,8 +137,9 @@ func SupervisorRunning() Event { return Event{SupervisorStateChangeRunning, ""} 
 func SupervisorStopping() Event { return Event{SupervisorStateChangeStopping, ""} }
 
 func appendProcess(b []byte, process, group string) []byte {
-	b = append(append(b, "processname:"...), process...)
-	return append(append(b, " groupname:"...), group...)
+	// A name with a blank or a line end must not pass for further words.
+	b = append(append(b, "processname:"...), value.Token(process)...)
+	return append(append(b, " groupname:"...), value.Token(group)...)
 }
 
 func appendPID(b []byte, pid int) []byte {

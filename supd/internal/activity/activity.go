@@ -66,6 +66,7 @@ type Log struct {
 	busy    bool // the goroutine writes what it took from pending and tasks
 	stuck   bool // it does for longer than somebody would wait
 	closing bool
+	repeats map[string]*repeat // lines of which there may be many, by kind
 
 	// Owned by the writing goroutine.
 	sink    Sink
@@ -105,8 +106,12 @@ func (l *Log) SetLevel(level Level) {
 	l.level = level
 }
 
-// Print writes a line.
-func (l *Log) Print(level Level, message string) {
+// Print writes a line. Control characters in it are escaped.
+func (l *Log) Print(level Level, message string) { l.Verbatim(level, clean(message)) }
+
+// Verbatim is Print for a message that has several lines on purpose: what a
+// program wrote.
+func (l *Log) Verbatim(level Level, message string) {
 	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,7 +128,7 @@ func (l *Log) Record(level Level, message string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.takes(level) {
-		line := appendLine(nil, now, level, message)
+		line := appendLine(nil, now, level, clean(message))
 		l.tasks = append(l.tasks, func() { l.writeSink(line) })
 		l.wake.Signal()
 	}
@@ -143,14 +148,16 @@ func (l *Log) takes(level Level) bool {
 }
 
 // Log writes a line whose level is given as it stands in the log ("INFO").
-func (l *Log) Log(word, message string) {
+func (l *Log) Log(word, message string) { l.Print(levelOf(word), message) }
+
+// levelOf is the level of a word as it stands in the log.
+func levelOf(word string) Level {
 	for i, w := range words {
 		if w == word {
-			l.Print(Level(i), message)
-			return
+			return Level(i)
 		}
 	}
-	l.Print(Info, message)
+	return Info
 }
 
 // appendLine appends "2026-11-22 20:16:43,120 INFO message".
@@ -234,6 +241,7 @@ func (l *Log) Replace(sink Sink) {
 
 // Close writes what is left and ends the goroutine, within the time given.
 func (l *Log) Close(patience time.Duration) {
+	l.Flush()
 	l.mu.Lock()
 	l.closing = true
 	l.wake.Signal()

@@ -42,7 +42,12 @@ func (e *dispatcher) do(effects []event.Effect) {
 	for _, fx := range effects {
 		switch fx := fx.(type) {
 		case event.Log:
-			e.d.log.Log(fx.Level, fx.Text)
+			if fx.Level == "DEBG" {
+				e.d.log.Log(fx.Level, fx.Text)
+			} else {
+				// How often a listener errs, or is too slow, is up to it.
+				e.d.log.RepeatedAs(fx.Level, fx.Text)
+			}
 		case event.Print:
 			e.print(fx.Data)
 		case event.Send:
@@ -229,7 +234,7 @@ func (e *dispatcher) output(s *stream, m *logwire.Message) {
 		if !utf8.ValidString(text) {
 			text = "Undecodable: " + spawn.QuoteBytes(data)
 		}
-		e.d.log.Print(activity.Debug, spawn.Quote(s.p.cfg.Name)+" "+s.channel+" output:\n"+text)
+		e.d.log.Verbatim(activity.Debug, spawn.Quote(s.p.cfg.Name)+" "+s.channel+" output:\n"+text)
 	}
 	channel := event.Channel(s.channel)
 	if !s.eventsEnabled || !e.hub.Wants(channel.LogType()) {

@@ -130,7 +130,7 @@ func (r *listenerRun) show() {
 	data := r.gathered
 	r.gathered = nil
 	if len(data) > 0 && r.l.run == r {
-		d.log.Print(activity.Debug, spawn.Quote(name)+" stdout output:\n"+spawn.QuoteBytes(data))
+		d.log.Verbatim(activity.Debug, spawn.Quote(name)+" stdout output:\n"+spawn.QuoteBytes(data))
 		d.events.do(r.l.pool.pool.Output(name, data))
 	}
 }

@@ -111,7 +111,7 @@ func (d *Daemon) ended(exit spawn.Exit, turn process.Turn) {
 }
 
 func (d *Daemon) stranger(exit spawn.Exit) {
-	d.log.Print(activity.Info, "reaped unknown pid "+strconv.Itoa(exit.PID)+" ("+process.Describe(exit.Status)+")")
+	d.log.Repeated(activity.Info, "reaped unknown pid "+strconv.Itoa(exit.PID)+" ("+process.Describe(exit.Status)+")")
 }
 
 // settleEarly looks again at ends that came before their starts.

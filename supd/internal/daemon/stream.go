@@ -265,7 +265,7 @@ func (s *stream) takeAnotherName(why unix.Errno) bool {
 	s.renamed++
 	s.settings.Path = s.p.d.autoLogName(s.p.cfg.Name, s.channel)
 	s.p.d.dirty = true
-	s.p.d.log.Print(activity.Warn, s.settings.Name+": somebody else has taken the name of the log, or it cannot be opened; it is now "+s.settings.Path)
+	s.p.d.log.Repeated(activity.Warn, s.settings.Name+": somebody else has taken the name of the log, or it cannot be opened; it is now "+s.settings.Path)
 	return true
 }
 
@@ -434,7 +434,7 @@ func (s *stream) trouble(m *logwire.Message) {
 	switch m.Condition {
 	case logwire.Outage:
 		s.outage = m.Text
-		log.Print(activity.Error, s.settings.Name+": "+m.Text)
+		log.Repeated(activity.Error, s.settings.Name+": "+m.Text)
 		if s.takeAnotherName(m.Errno) {
 			s.retry()
 		}
@@ -444,9 +444,9 @@ func (s *stream) trouble(m *logwire.Message) {
 		log.Record(activity.Error, s.settings.Name+": dropped "+strconv.FormatUint(m.N, 10)+" bytes ("+errnoName(m.Errno)+")")
 	case logwire.Healed:
 		s.outage = ""
-		log.Print(activity.Info, s.settings.Name+": the log is written again")
+		log.Repeated(activity.Info, s.settings.Name+": the log is written again")
 	default:
-		log.Print(activity.Warn, s.settings.Name+": "+m.Text)
+		log.Repeated(activity.Warn, s.settings.Name+": "+m.Text)
 	}
 }
 

@@ -350,6 +350,9 @@ func (s *Server) panicked(where string, p any) {
 		}
 	}
 	if s.panics.first(h.Sum64()) {
-		s.log.Log("CRIT", fmt.Sprintf("defect %016x while serving %s: %v\n%s", h.Sum64(), where, p, stack))
+		s.log.Log("CRIT", fmt.Sprintf("defect %016x while serving %s: %v", h.Sum64(), where, p))
+		for line := range strings.Lines(string(stack)) {
+			s.log.Log("CRIT", strings.ReplaceAll(strings.TrimRight(line, "\n"), "\t", "    "))
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sup/lib/rpc"
+	"sup/lib/value"
 )
 
 // metricsType is version 0.0.4 of Prometheus's text format, which every
@@ -79,7 +80,7 @@ func labels(pairs ...string) string {
 		if i > 0 {
 			text += ","
 		}
-		text += pairs[i] + `="` + labelEscapes.Replace(strings.ToValidUTF8(pairs[i+1], "\uFFFD")) + `"`
+		text += pairs[i] + `="` + labelEscapes.Replace(value.Printable(pairs[i+1])) + `"`
 	}
 	return text + "}"
 }
