@@ -36,6 +36,7 @@ var optionHelp = map[string]string{
 	"format":        "md (the default) or roff",
 	"json":          "print JSON",
 	"offline":       "leave out what only the machine the file is for can tell: users, groups, directories, plug-ins",
+	"scheme":        "argon2id (the default), bcrypt or sha",
 	"serverurl":     "address of the daemon to ask, instead of that of the file",
 	"strict":        "exit with 1 for warnings too",
 }

@@ -2,10 +2,11 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
+	"slices"
 	"strings"
 
+	"sup/lib/access"
 	"sup/lib/config"
 	"sup/lib/plan"
 	"sup/lib/value"
@@ -54,32 +55,26 @@ func (l *linter) mainInterface() bool {
 
 // auth looks at who can reach a server.
 func (l *linter) auth(s *plan.Server) {
-	open := !s.HasAuth || s.Username == ""
-	if s.HasAuth && s.Username == "" {
+	l.roles(s)
+	open := !s.AsksWho() && (s.Roles == nil || slices.ContainsFunc(s.Roles, func(g access.Grant) bool { return g.Role > access.Read }))
+	if s.HasAuth && s.Username == "" && s.Password == "" {
 		l.warn("auth-off", l.at(s.Section, "username"), "write a user name", "an empty user name switches the password off")
 	}
 	if digest, ok := strings.CutPrefix(s.Password, "{SHA}"); ok && strings.ToLower(digest) != digest {
 		l.warn("sha-upper-case", l.at(s.Section, "password"), "write it in lower case", "the SHA-1 digest is compared in lower case, so no password matches")
 	}
 	if s.Unix {
-		if s.Chmod&0o002 != 0 {
+		if s.Chmod&0o002 != 0 && s.Roles == nil {
 			w := l.at(s.Section, "chmod")
 			l.warn("open-socket", w, "write chmod = 0700, or 0770 and chown", "every user can connect to the socket")
 		}
 		return
 	}
-	if open && s.Port != 0 && !loopback(s.Host) {
+	l.secrets(s)
+	if open && s.Port != 0 && !s.Loopback() {
 		l.fail("open-server", l.at(s.Section, "port"), "add username and password, or listen on 127.0.0.1",
 			"everybody who reaches the port can run programs as the daemon's user")
 	}
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return ip != nil && ip.IsLoopback()
 }
 
 // serverURL warns if the client would speak to no server of this file.
@@ -101,14 +96,18 @@ func (l *linter) serverURL() {
 			}
 			continue
 		}
-		if rest, ok := strings.CutPrefix(c.ServerURL, "http://"); ok {
+		scheme, defaultPort := "http://", "80"
+		if s.TLS() {
+			scheme, defaultPort = "https://", "443"
+		}
+		if rest, ok := strings.CutPrefix(c.ServerURL, scheme); ok {
 			chost, cport, _ := strings.Cut(strings.TrimRight(rest, "/"), ":")
 			if cport == "" {
-				cport = "80"
+				cport = defaultPort
 			}
 			// A server on every address is reached under any name, and
 			// other names of one machine are not ours to judge.
-			sameHost := s.Host == "" || chost == s.Host || loopback(chost) && loopback(s.Host) || !loopback(chost)
+			sameHost := s.Host == "" || chost == s.Host || plan.Loopback(chost) && s.Loopback() || !plan.Loopback(chost)
 			if cport == fmt.Sprint(s.Port) && sameHost {
 				return
 			}

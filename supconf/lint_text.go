@@ -27,6 +27,11 @@ func (l *linter) notes() {
 					"the section goes on with what stands in line %d", n.Earlier.Line)
 			}
 		case config.NoteCut:
+			if n.Key == "roles" {
+				l.warn("roles-cut", w, `write the ";" right behind the rule before it, without a blank`,
+					"the value ends before %q, which is taken for a comment", n.Text)
+				continue
+			}
 			l.warn(codeCut, w, `quotation marks do not protect a ";" or "#" after a blank; leave the blank out, or put the command into a script`,
 				"the value ends before %q, which is taken for a comment", n.Text)
 		}

@@ -9,6 +9,7 @@
 //	supconf diff [--json] [--offline] [-c FILE] [-s URL]
 //	supconf diff [--json] [--offline] OLD NEW
 //	supconf reference [--format md|roff]
+//	supconf hash [--scheme argon2id|bcrypt|sha]
 //
 // It reads the files that supervisord reads, in the same way, and starts
 // nothing. Without -c it looks for supervisord.conf at the usual places. The
@@ -68,7 +69,7 @@ type command struct {
 
 // verbs is in the order of the help.
 func verbs() []*verb {
-	return []*verb{lintVerb(), dumpVerb(), expandVerb(), initVerb(), diffVerb(), referenceVerb()}
+	return []*verb{lintVerb(), dumpVerb(), expandVerb(), initVerb(), diffVerb(), referenceVerb(), hashVerb()}
 }
 
 // run is supconf as a function from its command line to its exit status.

@@ -318,6 +318,11 @@ func (s *start) announcePlan(p *plan.Plan) {
 			s.log.Print(activity.Info, "RPC interface '"+i.Name+"' initialized")
 		}
 	}
+	for _, srv := range p.Servers {
+		if srv.SendsPasswordsOpenly() {
+			s.log.Print(activity.Warn, "Server '"+srv.Section+"' has passwords sent over the network as they are; give it certificate=, or an address of this machine only")
+		}
+	}
 	for _, srv := range server.Unprotected(p.Servers) {
 		s.log.Print(activity.Critical, "Server '"+srv.Section+"' running without any HTTP authentication checking")
 	}

@@ -296,9 +296,11 @@ func keyEnd(text string) int {
 	return -1
 }
 
-// noteCut notes an inline comment that begins inside of quotes.
+// noteCut notes an inline comment that begins inside of quotes, or that looks as
+// if it were one more rule of roles=.
 func (r *reader) noteCut(key, kept, cut string) {
-	if !insideQuotes(kept) || !strings.ContainsAny(cut, `"'`) {
+	rule := key == "roles" && strings.Contains(cut, ":")
+	if !rule && (!insideQuotes(kept) || !strings.ContainsAny(cut, `"'`)) {
 		return
 	}
 	r.doc.note(Note{

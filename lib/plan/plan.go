@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"net/netip"
 	"strings"
 
 	"sup/lib/access"
@@ -123,6 +124,24 @@ type Server struct {
 
 // TLS tells whether the server speaks TLS.
 func (s *Server) TLS() bool { return s.Certificate != "" }
+
+// Loopback tells whether an inet server can be reached from this machine only.
+func (s *Server) Loopback() bool { return Loopback(s.Host) }
+
+// Loopback tells whether a host is this machine, as it knows itself.
+func Loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
+}
+
+// SendsPasswordsOpenly tells whether clients on other machines have to send
+// their passwords as they are.
+func (s *Server) SendsPasswordsOpenly() bool {
+	return !s.Unix && !s.TLS() && s.Port != 0 && !s.Loopback() && (s.HasAuth && s.Username != "" || s.UsersFile != "")
+}
 
 // AsksWho tells whether the server lets in only whoever has shown, with a
 // password or a certificate, who he is.
