@@ -5,40 +5,15 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// The file system credentials are those of a thread. The threads that take on
-// those of others are ours alone: their goroutines never unlock them, so that no
-// other goroutine ever runs there, and a thread that could not be brought back
-// ends with its goroutine.
-
-// actor is a thread that can act as others.
-type actor struct {
-	jobs chan job
-}
-
-type job struct {
-	uid, gid int
-	f        func() error
-	done     chan result
-}
-
-// result is the outcome of a job; became is false if the credentials could not
-// be taken on, and nothing was done.
-type result struct {
-	became bool
-	err    error
-}
-
-// maxIdle is how many threads wait for the next job; others end.
-const maxIdle = 2
-
-var (
-	actorsMu sync.Mutex
-	idle     []*actor
-)
+// The file system credentials are those of a thread. A goroutine that takes on
+// those of another user is locked to its thread until they are ours again, so that
+// no other goroutine runs there meanwhile, and the runtime makes no thread from it.
 
 // actAs calls f as the user uid, without supplementary groups. For ownAccount it
 // calls it as it is.
@@ -46,64 +21,63 @@ func actAs(uid int, f func() error) error {
 	if uid == ownAccount {
 		return f()
 	}
-	r := perform(uid, f)
-	if !r.became {
+	became, err := perform(uid, groupOf(uid), f)
+	if !became {
 		return &Error{Path: "/", At: "the process", UID: uid, Err: unix.EPERM, why: "cannot act as " + userName(uid) + " any more"}
 	}
-	return r.err
+	return err
 }
 
-func perform(uid int, f func() error) result {
-	j := job{uid: uid, gid: groupOf(uid), f: f, done: make(chan result, 1)}
-	actorsMu.Lock()
-	var a *actor
-	if n := len(idle); n > 0 {
-		a, idle = idle[n-1], idle[:n-1]
+// perform tells whether the credentials could be taken on; if not, nothing was
+// done.
+func perform(uid, gid int, f func() error) (became bool, err error) {
+	wasDumpable()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	groups, err := unix.Getgroups()
+	if err != nil {
+		return false, err
 	}
-	actorsMu.Unlock()
-	if a == nil {
-		a = &actor{jobs: make(chan job)}
-		go a.run()
-	}
-	a.jobs <- j
-	return <-j.done
-}
-
-// run is the life of the thread.
-func (a *actor) run() {
-	runtime.LockOSThread() // for ever
-	// For good: root needs no groups.
-	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0)
-	alone := errno == 0 || noGroups()
-	for j := range a.jobs {
-		var r result
-		if r.became = alone && become(j.uid, j.gid); r.became {
-			r.err = j.f()
+	if len(groups) > 0 {
+		if setGroups(nil) != nil {
+			return false, nil
 		}
+	}
+	// Also if f panics: somebody may recover.
+	defer comeBack(groups)
+	if !become(uid, gid) {
+		return false, nil
+	}
+	return true, f()
+}
+
+// comeBack takes on our own credentials. That needs no privilege, and fails only
+// where the kernel has no memory left. A thread that were let go as somebody else
+// would be a trap for every later file, so that it is the end if it goes on.
+func comeBack(groups []int) {
+	for range 1000 {
 		back := become(unix.Geteuid(), unix.Getegid())
-		stayDumpable()
-		again := back && a.rest()
-		j.done <- r
-		if !again {
+		if back && (len(groups) == 0 || setGroups(groups) == nil) {
+			stayDumpable()
 			return
 		}
+		time.Sleep(time.Millisecond)
 	}
+	panic("safepath: cannot take on the process's own credentials again")
 }
 
-// rest makes the thread wait for a job, unless enough do.
-func (a *actor) rest() bool {
-	actorsMu.Lock()
-	defer actorsMu.Unlock()
-	if len(idle) >= maxIdle {
-		return false
+// setGroups sets the supplementary groups of the thread, where unix.Setgroups
+// would set those of all.
+func setGroups(groups []int) error {
+	list := make([]uint32, len(groups)+1)
+	for i, g := range groups {
+		list[i] = uint32(g)
 	}
-	idle = append(idle, a)
-	return true
-}
-
-func noGroups() bool {
-	groups, err := unix.Getgroups()
-	return err == nil && len(groups) == 0
+	_, _, errno := unix.RawSyscall(sysSetgroups, uintptr(len(groups)), uintptr(unsafe.Pointer(&list[0])), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // become takes on file system credentials and tells whether it has them: the
@@ -165,14 +139,13 @@ func groupOf(uid int) int {
 
 // canBecome tells whether we may act as a user.
 func canBecome(uid int) bool {
-	wasDumpable()
 	accountsMu.Lock()
 	can, ok := able[uid]
 	accountsMu.Unlock()
 	if ok {
 		return can
 	}
-	can = perform(uid, func() error { return nil }).became
+	can, _ = perform(uid, groupOf(uid), func() error { return nil })
 	accountsMu.Lock()
 	able[uid] = can
 	accountsMu.Unlock()

@@ -3,7 +3,7 @@ package safepath
 import (
 	"io"
 	"os"
-	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -271,7 +271,7 @@ func Remove(path string) error {
 // Mkdir makes a directory, which belongs to whoever acts where it lies.
 func Mkdir(path string, mode uint32) error {
 	w := walk{}
-	return pathError("mkdir", path, w.to(filepath.Clean(path), func() error {
+	return pathError("mkdir", path, w.to(path, func() error {
 		if w.name == "" {
 			return unix.EEXIST
 		}
@@ -281,7 +281,6 @@ func Mkdir(path string, mode uint32) error {
 
 // MkdirAll makes a directory and those above it that are missing.
 func MkdirAll(path string, mode uint32) error {
-	path = filepath.Clean(path)
 	d, err := OpenDir(path)
 	if err == nil {
 		return d.Close()
@@ -289,7 +288,9 @@ func MkdirAll(path string, mode uint32) error {
 	if err != unix.ENOENT {
 		return pathError("mkdir", path, err)
 	}
-	if above := filepath.Dir(path); above != path {
+	// Not by filepath.Dir, which takes ".." for something that texts decide.
+	above := strings.TrimRight(path, "/")
+	if above = strings.TrimRight(above[:strings.LastIndexByte(above, '/')+1], "/"); above != "" {
 		if err := MkdirAll(above, mode); err != nil {
 			return err
 		}

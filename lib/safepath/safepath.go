@@ -16,7 +16,7 @@
 //     are followed.
 //   - From the first directory on that belongs to another user, everything is done
 //     as that user (the file system credentials of a thread, without any
-//     supplementary group): walking, following links, opening, creating, renaming.
+//     supplementary group, for the time of one call): walking, following links, opening, creating, renaming.
 //     What that user could not do alone is not done. It stays so when a link or ".."
 //     leads back to a directory of root's.
 //   - A step on to a directory of a third user is refused.
