@@ -212,3 +212,37 @@ func likeTheFirst(t *testing.T, d *suptest.Daemon, life int) {
 		}
 	}
 }
+
+// Two containers that share a volume with the state, by mistake or not, do not
+// touch each other's programs, and each of their lives begins like the first.
+func TestContainersShareVolume(t *testing.T) {
+	needContainers(t)
+	shared := volume(t)
+	config := fmt.Sprintf(livesConfig, "statedir="+shared+"/volume/state")
+	a := suptest.Start(t, suptest.Options{Prefix: namespaces, Config: config})
+	likeTheFirst(t, a, 1)
+	steady := map[string]int{"main": a.Info("main").PID, "slow": a.Info("slow").PID}
+	b := suptest.Start(t, suptest.Options{Prefix: namespaces, Config: config})
+	lives := amount(3, 20)
+	for life := 1; ; life++ {
+		likeTheFirst(t, b, life)
+		if life == lives {
+			break
+		}
+		b.MustCtl("stop", "hand")
+		ends[life%len(ends)].end(t, b)
+		b.AwaitEnd()
+		b.Relaunch()
+	}
+	for name, pid := range steady {
+		if i := a.Info(name); i.PID != pid || i.StateName != "RUNNING" {
+			t.Errorf("%s of the first one is %s with pid %d, was %d", name, i.StateName, i.PID, pid)
+		}
+	}
+	for _, d := range []*suptest.Daemon{b, a} {
+		d.Finish(func() {
+			_ = syscall.Kill(inside(t, d), syscall.SIGTERM)
+			killSlow(t, d)
+		})
+	}
+}
