@@ -105,6 +105,9 @@ func relatives(d *suptest.Daemon) (list []relative) {
 		r.pid, _ = strconv.Atoi(filepath.Base(entry))
 		r.parent, _ = strconv.Atoi(fields[1])
 		cwd, _ := os.Readlink(entry + "/cwd")
+		if os.Getenv(suptest.DirVar) != "" && elsewhere(r.pid) {
+			continue // it has our directory's name, and nothing else of it
+		}
 		if r.parent != d.PID() && cwd != d.Dir || r.pid == d.PID() {
 			continue
 		}

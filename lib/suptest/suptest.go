@@ -216,11 +216,21 @@ func (d *Daemon) RelaunchDoomed(env ...string) {
 	d.launch(env)
 }
 
+// DirVar in the environment names the directory that a daemon is to have if none is
+// asked for. There can be one daemon at a time then.
+const DirVar = "SUPTEST_DIR"
+
 // tempDir is like t.TempDir, but with a short path: that of a socket may have
 // no more than 107 bytes.
 func tempDir(t T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sup")
+	dir := os.Getenv(DirVar)
+	var err error
+	if dir == "" {
+		dir, err = os.MkdirTemp("", "sup")
+	} else {
+		err = os.Mkdir(dir, 0o700)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
