@@ -202,6 +202,11 @@ func (s *start) openState() error {
 	case "none":
 		return nil
 	case "":
+		// Beside a device there is no place for a directory, and more than one
+		// daemon may name it.
+		if specialFile(s.plan.Daemon.Pidfile) {
+			return nil
+		}
 		path = s.plan.Daemon.Pidfile + ".state"
 	}
 	dir, err := state.Open(path)

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestWritableByOthers(t *testing.T) {
@@ -75,5 +78,48 @@ func TestPidfile(t *testing.T) {
 	}
 	if fi, err := os.Lstat(path); err != nil || fi.Mode()&os.ModeSymlink == 0 {
 		t.Errorf("the link: %v, %v", fi, err)
+	}
+}
+
+// What is no regular file of its own stays what it is.
+func TestAttackPidfile(t *testing.T) {
+	dir := t.TempDir()
+	paths := map[string]os.FileMode{"/dev/null": os.ModeDevice | os.ModeCharDevice, "/dev/stdin": os.ModeSymlink, dir: os.ModeDir}
+	path := func(name string, kind os.FileMode) string {
+		name = filepath.Join(dir, name)
+		paths[name] = kind
+		return name
+	}
+	if err := errors.Join(
+		unix.Mkfifo(path("pipe", os.ModeNamedPipe), 0o600),
+		unix.Mknod(path("socket", os.ModeSocket), unix.S_IFSOCK|0o600, 0),
+		os.Symlink("pipe", path("link", os.ModeSymlink)),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 && unix.Mknod(filepath.Join(dir, "device"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))) == nil {
+		path("device", os.ModeDevice|os.ModeCharDevice)
+	}
+	for name, kind := range paths {
+		if err := writePidfile(name); (err != nil) != (name == dir) {
+			t.Errorf("%s: %v", name, err)
+		}
+		removePidfile(name)
+		if st, err := os.Lstat(name); err != nil || st.Mode().Type() != kind {
+			t.Errorf("%s was %v and is %v, %v", name, kind, st, err)
+		}
+	}
+	// Who reads from the pipe is told.
+	pipe, err := os.OpenFile(filepath.Join(dir, "pipe"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	if err := writePidfile(pipe.Name()); err != nil {
+		t.Error(err)
+	}
+	text := make([]byte, 100)
+	if n, err := pipe.Read(text); err != nil || string(text[:n]) != string(pidText()) {
+		t.Errorf("%q, %v", text[:n], err)
 	}
 }
