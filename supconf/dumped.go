@@ -45,6 +45,15 @@ type dumpedAuth struct {
 	Roles string `json:"roles,omitempty"`
 }
 
+// dumpedLimits are keys that only we know.
+type dumpedLimits struct {
+	Connections int   `json:"max_connections,omitempty"`
+	Followers   int   `json:"max_followers,omitempty"`
+	Body        int64 `json:"max_body,omitempty"`
+	Values      int   `json:"max_values,omitempty"`
+	Seconds     int   `json:"request_timeout,omitempty"`
+}
+
 type dumpedInet struct {
 	Name *string `json:"name"`
 	Host string  `json:"host"`
@@ -58,6 +67,7 @@ type dumpedInet struct {
 	Key         string `json:"key,omitempty"`
 	ClientCA    string `json:"client_ca,omitempty"`
 	ClientCert  string `json:"client_cert,omitempty"`
+	dumpedLimits
 }
 
 type dumpedUnix struct {
@@ -66,6 +76,7 @@ type dumpedUnix struct {
 	Chmod string  `json:"chmod"`
 	Chown *string `json:"chown"`
 	dumpedAuth
+	dumpedLimits
 }
 
 type dumpedPlugin struct {
@@ -192,12 +203,13 @@ func newDump(p *plan.Plan) *dumped {
 		if s.Unix {
 			d.UnixServers = append(d.UnixServers, dumpedUnix{
 				Name: name, File: s.Path, Chmod: value.FormatOctal(s.Chmod),
-				Chown: text(s.Chown, s.HasChown), dumpedAuth: auth,
+				Chown: text(s.Chown, s.HasChown), dumpedAuth: auth, dumpedLimits: dumpedLimits(s.Limits),
 			})
 		} else {
 			inet := dumpedInet{
 				Name: name, Host: s.Host, Port: s.Port, AllowedHosts: s.AllowedHosts, dumpedAuth: auth,
 				UsersFile: s.UsersFile, Certificate: s.Certificate, Key: s.Key, ClientCA: s.ClientCA,
+				dumpedLimits: dumpedLimits(s.Limits),
 			}
 			if s.ClientCertOptional {
 				inet.ClientCert = "optional"

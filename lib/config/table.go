@@ -1,6 +1,10 @@
 package config
 
-import "sup/lib/value"
+import (
+	"slices"
+
+	"sup/lib/value"
+)
 
 // The one table of sections and keys. Reading, defaults, expansion rules, the
 // command line, lint, the sample and the reference all come from it.
@@ -64,7 +68,7 @@ func sections() [numKinds]SectionSchema {
 				need("file", TypePath, NamesStart, "/tmp/supervisor.sock", "path of the socket").shown("/tmp/supervisor.sock"),
 				key("chmod", TypeOctal, NameEnv, "0700", "permissions of the socket"),
 				bare("chown", TypeOwner, NameEnv, "left alone", "owner of the socket").example("root:adm"),
-			}, append(authKeys(), rolesKey("users and @groups of this machine"))...),
+			}, slices.Concat(authKeys(), []Key{rolesKey("users and @groups of this machine")}, limitKeys())...),
 		},
 		KindInetServer: {
 			Kind: KindInetServer, Name: "inet_http_server", Example: "inet_http_server",
@@ -72,7 +76,7 @@ func sections() [numKinds]SectionSchema {
 			Keys: append([]Key{
 				need("port", TypeInet, NameEnv, "127.0.0.1:9001", "address to listen on; a port alone, or *:PORT, is every IPv4 address"),
 				key("allowed_hosts", TypeList, NameEnv, "", "further names under which a server without a password may be addressed").ours().example("sup.example.net"),
-			}, append(append(authKeys(), rolesKey("names of users_file and, as CN=NAME, of client certificates")), secureKeys()...)...),
+			}, slices.Concat(authKeys(), []Key{rolesKey("names of users_file and, as CN=NAME, of client certificates")}, secureKeys(), limitKeys())...),
 		},
 		KindRPCInterface: {
 			Kind: KindRPCInterface, Name: "rpcinterface:", Example: "rpcinterface:supervisor", Open: true,
@@ -161,6 +165,17 @@ func supervisordKeys() []Key {
 		key("environment", TypeEnvironment, NamesStart, "", "variables for every program; later sections know them as %(ENV_NAME)s").again(NamesInclude).example(`KEY="value"`),
 		key("identifier", TypeText, NamesStart, "supervisor", "name of this daemon, for clients and in AUTO logs").option('i'),
 		bare("statedir", TypeStateDir, NamesStart, "PIDFILE.state", "directory of what lets programs outlive the daemon; none switches that off").ours().example("/run/supervisord.pid.state"),
+	}
+}
+
+// limitKeys bound what clients of a server can make it spend.
+func limitKeys() []Key {
+	return []Key{
+		bare("max_connections", TypeInteger, NameEnv, "a quarter of the descriptors the daemon may have", "connections at a time; a new one takes the place of an idle one").ours().example("1000"),
+		bare("max_followers", TypeInteger, NameEnv, "half of the connections", "connections over which a log may be followed at a time; others get status 503").ours().example("100"),
+		bare("max_body", TypeBytes, NameEnv, "16MB", "size of a request; more gets status 413").ours().example("1MB"),
+		bare("max_values", TypeInteger, NameEnv, "200000", "values that a request may hold").ours().example("10000"),
+		bare("request_timeout", TypeInteger, NameEnv, "60", "seconds that a request may take to arrive").ours().example("10"),
 	}
 }
 

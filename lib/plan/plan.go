@@ -106,6 +106,7 @@ type Server struct {
 	// AllowedHosts are further names under which an inet server without a
 	// password may be addressed.
 	AllowedHosts []string
+	Limits       Limits
 	// HasAuth tells whether username and password were given (an empty
 	// Username switches checking off).
 	HasAuth            bool

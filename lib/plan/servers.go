@@ -18,6 +18,7 @@ func (l *loader) servers() {
 	for _, s := range l.sectionsOf(config.KindInetServer) {
 		v := l.dec.Values(s, config.KindInetServer, l.names())
 		srv := newServer(s)
+		srv.Limits = limits(v)
 		l.auth(v, &srv)
 		t := v.Text("port")
 		if !t.Set {
@@ -35,6 +36,7 @@ func (l *loader) servers() {
 		v := l.dec.Values(s, config.KindUnixServer, l.names())
 		srv := newServer(s)
 		srv.Unix = true
+		srv.Limits = limits(v)
 		t := v.Text("file")
 		if !t.Set {
 			v.Missing("file-missing", "file", t)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Limits of a request. They bound what a request of any size can cost.
@@ -22,6 +23,8 @@ const (
 type Call struct {
 	Method string
 	Params []Value
+	// Memory is about what the parameters take, in bytes.
+	Memory int64
 }
 
 // SyntaxError says why a body is not a request, and where.
@@ -42,12 +45,16 @@ func (e *SyntaxError) Error() string {
 // don't matter. Errors are *SyntaxError.
 //
 // Nothing in the result refers to body.
-func ParseCall(body []byte) (Call, error) {
-	p := reader{b: body}
+func ParseCall(body []byte) (Call, error) { return ParseCallWithin(body, MaxValues) }
+
+// ParseCallWithin is ParseCall with another limit than MaxValues.
+func ParseCallWithin(body []byte, maxValues int) (Call, error) {
+	p := reader{b: body, maxValues: maxValues}
 	call, err := p.call()
 	if err != nil {
 		return Call{}, err
 	}
+	call.Memory = int64(p.values)*int64(unsafe.Sizeof(Value{})) + p.texts
 	return call, nil
 }
 
@@ -58,7 +65,10 @@ type reader struct {
 	begin  int // behind a byte order mark
 	depth  int
 	values int
+	texts  int64  // bytes of text that were kept
 	buf    []byte // of text, reused
+
+	maxValues int
 }
 
 type tokenKind uint8
@@ -237,7 +247,7 @@ func (p *reader) leave(name []byte, t token) error {
 // value reads a value whose start tag is t. Without an element inside it is a
 // string; of several the first counts.
 func (p *reader) value(t token) (Value, error) {
-	if p.values++; p.values > MaxValues {
+	if p.values++; p.values > p.maxValues {
 		return Value{}, p.fail("too many values")
 	}
 	if t.kind == tokEmpty {
@@ -272,6 +282,7 @@ func (p *reader) value(t token) (Value, error) {
 		case tokClose:
 			if !typed {
 				v.Str = string(text)
+				p.texts += int64(len(text))
 				p.buf = text[:0]
 			}
 			return v, p.leave(t.data, c)
@@ -415,6 +426,7 @@ func (p *reader) text(name []byte) (string, error) {
 			}
 		case tokClose:
 			p.buf = text[:0]
+			p.texts += int64(len(text))
 			return string(text), p.leave(name, t)
 		case tokEnd:
 			return "", p.fail("unexpected end")

@@ -77,13 +77,15 @@ func (d *Dir) rename(from, to string, flags uint) error {
 }
 
 // mine refuses what belongs to strangers in a sticky directory: root could rename
-// and remove it, others cannot. A link is nothing that anybody would miss.
+// and remove it, others cannot. A link is nothing that anybody would miss; whether
+// somebody would miss a socket, and whose one may be that was given away, those
+// know who make sockets.
 func (d *Dir) mine(name string) error {
 	if !d.shared || !d.Sticky() {
 		return nil
 	}
 	var st unix.Stat_t
-	if fstatat(d.fd, name, &st) != nil || kind(&st) == unix.S_IFLNK {
+	if fstatat(d.fd, name, &st) != nil || kind(&st) == unix.S_IFLNK || kind(&st) == unix.S_IFSOCK {
 		return nil
 	}
 	owner := int(st.Uid)

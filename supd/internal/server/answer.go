@@ -93,12 +93,32 @@ func (a *answer) writeTo(w io.Writer, head []byte) error {
 var errLogChanged = errors.New("the log changed while it was read")
 
 // setLog puts a piece of a log into the answer, between what has been written
-// and what follows. It has to read the log to learn how long it will be.
-func (a *answer) setLog(section *logfile.Section) error {
+// and what follows. It has to read the log to learn how long it will be, and gives
+// up when left says that nobody waits for it any more.
+func (a *answer) setLog(section *logfile.Section, left func() bool) error {
 	a.log, a.split = section, a.enc.Len()
-	n, err := encodeLog(io.Discard, section, rpc.AppendText)
+	n, err := encodeLog(&watchedDiscard{left: left}, section, rpc.AppendText)
 	a.logSize = n
 	return err
+}
+
+// watchedDiscard takes what it is given, until nobody waits for it any more.
+type watchedDiscard struct {
+	left func() bool
+	n    int
+}
+
+// lookEach is how much of a log is measured between two looks, in bytes.
+const lookEach = 8 << 20
+
+func (d *watchedDiscard) Write(p []byte) (int, error) {
+	if d.n += len(p); d.n >= lookEach {
+		d.n = 0
+		if d.left() {
+			return 0, errLeft
+		}
+	}
+	return len(p), nil
 }
 
 func (a *answer) writeLog(w io.Writer) error {
@@ -133,7 +153,7 @@ type appendText func(document []byte, text string) []byte
 // encodeLog writes a piece of a log as text of a document, in bounded memory,
 // and returns how many bytes that were.
 func encodeLog(w io.Writer, section *logfile.Section, encode appendText) (written int64, err error) {
-	const chunk = 32 << 10
+	const chunk = 16 << 10
 	in := make([]byte, chunk)
 	out := make([]byte, 0, 2*chunk)
 	kept := 0 // bytes of an unfinished character

@@ -79,6 +79,9 @@ func newGate(conf plan.Server, b *brake, a *accounts) (*gate, error) {
 	return g, nil
 }
 
+// open tells whether everybody is let in.
+func (g *gate) open() bool { return g.login == nil && g.users == nil && g.conf.Roles == nil }
+
 // admission is what the gate says to a request. If status is not 0 it is
 // refused with that.
 type admission struct {

@@ -56,7 +56,7 @@ func parseHead(b []byte) (h callHead, v verdict) {
 		}
 		rest = rest[i+1:]
 	}
-	if h.length < 0 || h.length > maxBody {
+	if h.length < 0 {
 		return h, other
 	}
 	return h, plain

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -43,6 +44,7 @@ func (c *conn) serve() {
 		return
 	}
 	l.raw, l.readFn = raw, l.tryRead
+	c.known = c.ep.gate.open()
 	for {
 		h, v, err := c.readHead()
 		switch {
@@ -50,7 +52,11 @@ func (c *conn) serve() {
 			l.release()
 			c.Close()
 			return
-		case err != nil || v == other || !c.admitted(&h):
+		case err != nil || v == other || h.length > c.ep.bounds.body || !c.admitted(&h):
+			if a := c.knock(err); a.status != 0 {
+				c.deny(a)
+				return
+			}
 			c.handOver(l.take())
 			return
 		}
@@ -154,13 +160,23 @@ func (c *conn) readHead() (h callHead, v verdict, err error) {
 			return h, v, nil
 		}
 		if !timed {
-			c.readUntil(headerTimeout)
+			c.readUntil(min(headerTimeout, c.ep.bounds.timeout))
 		}
-		if err := c.readMore(maxHeader); err != nil {
+		most := maxHeader
+		if !c.known {
+			most = strangerHeader
+		}
+		if len(l.buf) >= most {
+			return h, other, errHeader
+		}
+		if err := c.readMore(most); err != nil {
 			return h, other, err
 		}
 	}
 }
+
+// errHeader is returned for a header that is too large.
+var errHeader = errors.New("the header is too large")
 
 // readMore reads more behind what is in the buffer, which may grow to max.
 func (c *conn) readMore(max int) error {
@@ -179,14 +195,14 @@ func (c *conn) readMore(max int) error {
 	return err
 }
 
-// admitted tells whether the client may call at all. If not, net/http says so.
+// admitted tells whether the client may call at all. If the gate refuses, that
+// is c.refusal; what else there is to be said net/http says.
 func (c *conn) admitted(h *callHead) bool {
 	a := c.ep.gate.check(&c.peer, h.auth, c.ep.srv.log)
-	if a.status != 0 {
-		c.refusal = &a
+	if c.refusal = a; a.status != 0 {
 		return false
 	}
-	c.client = a.client
+	c.client, c.known = a.client, true
 	if c.ep.hosts != nil && h.host != nil && string(h.host) != c.calls.host {
 		host := string(h.host)
 		if !c.ep.hosts.allow(host) {
@@ -195,6 +211,65 @@ func (c *conn) admitted(h *callHead) bool {
 		c.calls.host = host
 	}
 	return true
+}
+
+// knock asks the gate about a request that is to be handed over. Strangers are
+// not: what they send must not cost more than the header that is in the buffer.
+// err is that of reading it.
+func (c *conn) knock(err error) admission {
+	switch {
+	case c.known:
+		return admission{}
+	case errors.Is(err, errHeader):
+		return admission{status: http.StatusRequestHeaderFieldsTooLarge}
+	case c.refusal.status == 0:
+		c.refusal = c.ep.gate.check(&c.peer, authorizationOf(c.calls.buf), c.ep.srv.log)
+		c.known = c.refusal.status == 0
+	}
+	return c.refusal
+}
+
+// authorizationOf is the first such field of a header, which may be in any form.
+func authorizationOf(head []byte) []byte {
+	const name = "authorization:"
+	for line := range bytes.Lines(head) {
+		line = bytes.TrimRight(line, "\r\n")
+		if len(line) == 0 {
+			break
+		}
+		if len(line) >= len(name) && is(line[:len(name)], name) {
+			return bytes.TrimSpace(line[len(name):])
+		}
+	}
+	return nil
+}
+
+// deny answers a stranger, and closes the connection.
+func (c *conn) deny(a admission) {
+	head := c.calls.buf
+	if a.wrong {
+		user, _, _ := parseBasic(authorizationOf(head))
+		c.ep.srv.failures.add(c.ep.srv.log, c.ep.conf.Section, c.peer.refused(user))
+	}
+	fields := ""
+	for _, f := range a.fields() {
+		fields += f[0] + ": " + f[1] + "\r\n"
+	}
+	c.refuseWith(a.status, fields, !bytes.HasPrefix(head, []byte("HEAD ")))
+	c.calls.release()
+	c.linger()
+	c.Close()
+}
+
+// fields are what belongs into the header of the answer.
+func (a admission) fields() [][2]string {
+	switch a.status {
+	case http.StatusUnauthorized:
+		return [][2]string{{"WWW-Authenticate", `Basic realm="default"`}}
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return [][2]string{{"Retry-After", strconv.Itoa(int((a.retry + time.Second - 1) / time.Second))}}
+	}
+	return nil
 }
 
 // answerCall reads the body of a call and answers it; false if the connection
@@ -206,15 +281,16 @@ func (c *conn) answerCall(h *callHead) bool {
 	var taken int64
 	defer func() { s.memory.give(taken) }()
 	if len(l.buf) < size {
-		c.readUntil(bodyTimeout)
+		c.readUntil(c.ep.bounds.timeout)
 	}
 	for len(l.buf) < size {
 		if len(l.buf) == cap(l.buf) && cap(l.buf) >= largeBody {
-			if !s.memory.take(int64(cap(l.buf))) {
-				c.refuse(http.StatusRequestEntityTooLarge)
+			more := int64(min(2*cap(l.buf), size)) - taken
+			if !s.memory.take(more) {
+				c.refuse(http.StatusServiceUnavailable)
 				return false
 			}
-			taken += int64(cap(l.buf))
+			taken += more
 		}
 		if c.readMore(size) != nil {
 			return false
@@ -226,7 +302,7 @@ func (c *conn) answerCall(h *callHead) bool {
 	if c.memo != nil {
 		ctx, c.memo = suspend.With(s.ctx, c.memo), nil
 	}
-	status, memo := s.answer(access.With(ctx, c.client), c.ep, l.buf[h.size:size], a)
+	status, memo := s.answer(access.With(ctx, c.client), c, l.buf[h.size:size], a)
 	if memo != nil && c.hold(l.buf[:size], memo) {
 		return false
 	}
@@ -245,11 +321,8 @@ func (c *conn) answerCall(h *callHead) bool {
 }
 
 // largeBody is how large a request may be before it counts against the memory
-// budget, and is one of the few that are answered at a time.
-const (
-	largeBody   = 128 << 10
-	largeAtOnce = 2
-)
+// budget, and has to wait for its turn to be read.
+const largeBody = 128 << 10
 
 // send writes an answer with its header. What is in memory goes out in one
 // piece.
@@ -275,11 +348,19 @@ func (c *conn) send(a *answer, h *callHead) error {
 }
 
 // refuse sends an error page and announces the end of the connection.
-func (c *conn) refuse(status int) {
+func (c *conn) refuse(status int) { c.refuseWith(status, "", true) }
+
+// refuseWith is refuse with further lines of the header, and without the page if
+// only the header was asked for.
+func (c *conn) refuseWith(status int, fields string, whole bool) {
 	text := strconv.Itoa(status) + " " + http.StatusText(status)
 	page := errorPage(status)
-	c.Write([]byte("HTTP/1.1 " + text + "\r\nDate: " + httpDate() + "\r\nContent-Type: text/html\r\nContent-Length: " +
-		strconv.Itoa(len(page)) + "\r\nConnection: close\r\n\r\n" + page))
+	head := "HTTP/1.1 " + text + "\r\nDate: " + httpDate() + "\r\nContent-Type: text/html\r\nX-Content-Type-Options: nosniff\r\n" + fields +
+		"Content-Length: " + strconv.Itoa(len(page)) + "\r\nConnection: close\r\n\r\n"
+	if whole {
+		head += page
+	}
+	c.Write([]byte(head))
 }
 
 // linger gives a client that is still sending the time to read the answer.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sup/lib/access"
 )
 
@@ -43,8 +45,9 @@ type conn struct {
 	// writeBy is the deadline that is set for writing.
 	writeBy time.Time
 	client  *access.Client // who makes the request that is being served
-	// refusal is what the gate has said to the request that is handed over.
-	refusal *admission
+	known   bool           // a request was admitted, or everybody is
+	// refusal is what the gate has said to the last request.
+	refusal admission
 	calls   callLoop
 	// memo is that of a call that was broken off, until it is made again; held
 	// is set when the connection goes on elsewhere.
@@ -191,6 +194,27 @@ func (c *conn) pending() bool {
 	return err == nil && n > 0
 }
 
+// left tells whether the client has gone away, as far as that can be told: over
+// TCP one that only says that it sends no more counts as gone, as it does for
+// Supervisor.
+func (c *conn) left() bool {
+	raw, err := c.rawConn()
+	if err != nil {
+		return false
+	}
+	gone := int16(unix.POLLHUP | unix.POLLERR)
+	if !c.ep.conf.Unix {
+		gone |= unix.POLLRDHUP
+	}
+	yes := false
+	cerr := raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(p, 0)
+		yes = err == nil && n > 0 && p[0].Revents&gone != 0
+	})
+	return cerr != nil || yes
+}
+
 // connState follows what net/http does with a connection.
 func connState(nc net.Conn, state http.ConnState) {
 	c := nc.(*conn)
@@ -253,20 +277,3 @@ func withHost(request []byte) []byte {
 func isClosed(err error) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled)
 }
-
-// budget bounds the memory that large requests and answers take together.
-type budget struct{ left atomic.Int64 }
-
-// memoryBudget is its size, in bytes.
-const memoryBudget = 32 << 20
-
-// take takes n bytes if there are as many.
-func (b *budget) take(n int64) bool {
-	if b.left.Add(-n) < 0 {
-		b.left.Add(n)
-		return false
-	}
-	return true
-}
-
-func (b *budget) give(n int64) { b.left.Add(n) }

@@ -145,6 +145,7 @@ func (t *methodTable) add(namespace string, methods []method) {
 type call struct {
 	ctx    context.Context
 	srv    *Server
+	conn   *conn
 	client *access.Client // who calls; ctx has it too
 	params []rpc.Value
 	args   [3]argument
@@ -165,19 +166,16 @@ var errTooLarge = rpc.NewFault(rpc.Failed, "the answer is too large; ask for les
 // answer serves the request in body and returns the HTTP status: 200, with the
 // response in a, or 400 if the body is no request. A memo says that the call was
 // broken off, and what it needs to go on; the response tells of that as well.
-func (s *Server) answer(ctx context.Context, ep *endpoint, body []byte, a *answer) (status int, memo json.RawMessage) {
-	if len(body) > largeBody {
-		// What it says takes several times its size.
-		s.large <- struct{}{}
-		defer func() { <-s.large }()
+func (s *Server) answer(ctx context.Context, cn *conn, body []byte, a *answer) (status int, memo json.RawMessage) {
+	req, status := s.parse(cn.ep, body)
+	if status != 0 {
+		return status, nil
 	}
-	req, err := rpc.ParseCall(body)
-	if err != nil {
-		s.log.Log("DEBG", fmt.Sprintf("request to %s: %v", Address(ep.conf), err))
-		return http.StatusBadRequest, nil
+	if req.Memory > largeBody {
+		defer s.memory.give(req.Memory)
 	}
 	a.enc.BeginResponse()
-	c := call{ctx: ctx, srv: s, client: access.From(ctx), params: req.Params, out: a}
+	c := call{ctx: ctx, srv: s, conn: cn, client: access.From(ctx), params: req.Params, out: a}
 	if err := c.dispatch(req.Method); err != nil {
 		a.clear(headRoom)
 		a.enc.FaultResponse(faultOf(err))
@@ -189,6 +187,27 @@ func (s *Server) answer(ctx context.Context, ep *endpoint, body []byte, a *answe
 	}
 	a.enc.EndResponse()
 	return http.StatusOK, nil
+}
+
+// parse reads a request, large ones in their turn. What a large one says is
+// taken from the memory budget; the turn is given back before the call is made,
+// which may wait for a program.
+func (s *Server) parse(ep *endpoint, body []byte) (req rpc.Call, status int) {
+	if size := int64(len(body)); size > largeBody {
+		if s.turns.wait(s.ctx, size) != nil {
+			return req, http.StatusServiceUnavailable
+		}
+		defer s.turns.give(size)
+	}
+	req, err := rpc.ParseCallWithin(body, ep.bounds.values)
+	if err != nil {
+		s.log.Log("DEBG", fmt.Sprintf("request to %s: %v", Address(ep.conf), err))
+		return req, http.StatusBadRequest
+	}
+	if req.Memory > largeBody && !s.memory.take(req.Memory) {
+		return req, http.StatusServiceUnavailable
+	}
+	return req, 0
 }
 
 // faultOf makes the fault that a client sees of an error.

@@ -35,6 +35,9 @@ type fake struct {
 	blocked  chan struct{}     // told when StopProcess waits
 	infos    []rpc.ProcessInfo
 	panicNow bool
+	// infosWait, if not nil, is told of a client who asks for all of them and
+	// waits until it goes.
+	infosWait chan struct{}
 }
 
 var running = rpc.State{Code: 1, Name: "RUNNING"}
@@ -188,7 +191,12 @@ func (f *fake) SignalAll(_ context.Context, s string) ([]rpc.Result, error) {
 func (f *fake) ProcessInfo(_ context.Context, g, p string) (rpc.ProcessInfo, error) {
 	return f.find(g, p)
 }
-func (f *fake) AllProcessInfo(context.Context) ([]rpc.ProcessInfo, error) {
+func (f *fake) AllProcessInfo(ctx context.Context) ([]rpc.ProcessInfo, error) {
+	if f.infosWait != nil {
+		f.infosWait <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if f.panicNow {
 		panic("a defect")
 	}

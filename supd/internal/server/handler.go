@@ -24,7 +24,7 @@ func (ep *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if p == http.ErrAbortHandler {
 				panic(p)
 			}
-			s.panicked(r.Method+" "+r.URL.Path, p)
+			s.panicked(strconv.Quote(r.Method+" "+r.URL.Path), p)
 			fail(w, http.StatusInternalServerError)
 		}
 	}()
@@ -54,27 +54,18 @@ func (ep *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // admit asks the gate about a request, and answers those that are refused.
 func (ep *endpoint) admit(w http.ResponseWriter, r *http.Request) (client *access.Client, ok bool) {
 	c := connOf(r)
-	authorization := r.Header.Get("Authorization")
-	var a admission
-	if c.refusal != nil {
-		// Of the request with which the connection was handed over.
-		a, c.refusal = *c.refusal, nil
-	} else {
-		a = ep.gate.check(&c.peer, []byte(authorization), ep.srv.log)
-	}
+	authorization := []byte(r.Header.Get("Authorization"))
+	a := ep.gate.check(&c.peer, authorization, ep.srv.log)
 	if a.wrong {
-		user, _, _ := parseBasic([]byte(authorization))
+		user, _, _ := parseBasic(authorization)
 		ep.srv.failures.add(ep.srv.log, ep.conf.Section, c.peer.refused(user))
 	}
 	if a.status == 0 {
 		return a.client, true
 	}
 	h := w.Header()
-	switch a.status {
-	case http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", `Basic realm="default"`)
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h.Set("Retry-After", strconv.Itoa(int((a.retry+time.Second-1)/time.Second)))
+	for _, f := range a.fields() {
+		h.Set(f[0], f[1])
 	}
 	h.Set("Connection", "close")
 	fail(w, a.status)
@@ -121,25 +112,22 @@ func (ep *endpoint) serveCall(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusLengthRequired)
 		return
 	}
-	large := r.ContentLength > largeBody
-	if r.ContentLength > maxBody || large && !s.memory.take(r.ContentLength) {
+	if r.ContentLength > int64(ep.bounds.body) {
 		w.Header().Set("Connection", "close")
 		fail(w, http.StatusRequestEntityTooLarge)
 		return
 	}
-	if large {
-		defer s.memory.give(r.ContentLength)
-	}
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(ep.bounds.timeout))
+	body, taken, status := s.readBody(r.Body, int(r.ContentLength))
+	defer func() { s.memory.give(taken) }()
+	if status != 0 {
 		w.Header().Set("Connection", "close")
-		fail(w, http.StatusBadRequest)
+		fail(w, status)
 		return
 	}
 	a := s.newAnswer()
 	defer a.free()
-	if status, _ := s.answer(access.With(s.ctx, access.From(r.Context())), ep, body, a); status != http.StatusOK {
+	if status, _ := s.answer(access.With(s.ctx, access.From(r.Context())), connOf(r), body, a); status != http.StatusOK {
 		fail(w, status)
 		return
 	}
@@ -149,6 +137,32 @@ func (ep *endpoint) serveCall(w http.ResponseWriter, r *http.Request) {
 		// The client must not take what it has got for the whole.
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// readBody reads the size bytes of a body. Memory is taken for what has come and
+// not for what is announced: who sends slowly does not keep others from sending.
+func (s *Server) readBody(r io.Reader, size int) (body []byte, taken int64, status int) {
+	body = make([]byte, 0, min(size, readSize))
+	for len(body) < size {
+		if len(body) == cap(body) {
+			grown := min(2*cap(body), size)
+			if cap(body) >= largeBody {
+				if !s.memory.take(int64(grown) - taken) {
+					return nil, taken, http.StatusServiceUnavailable
+				}
+				taken = int64(grown)
+			}
+			bigger := make([]byte, len(body), grown)
+			copy(bigger, body)
+			body = bigger
+		}
+		n, err := r.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err != nil && len(body) < size {
+			return nil, taken, http.StatusBadRequest
+		}
+	}
+	return body, taken, 0
 }
 
 // tailStart is how far before the end of a log a stream begins, in bytes.
@@ -209,6 +223,15 @@ func (ep *endpoint) stream(w http.ResponseWriter, r *http.Request, path, group, 
 		fail(w, http.StatusNotFound)
 		return
 	}
+	if int(ep.follows.Add(1)) > ep.bounds.followers {
+		ep.follows.Add(-1)
+		w.Header().Set("Retry-After", "10")
+		w.Header().Set("Connection", "close")
+		reply(w, http.StatusServiceUnavailable, "text/plain;charset=utf-8",
+			[]byte(fmt.Sprintf("%d logs are being followed already; max_followers= sets how many may be\n", ep.bounds.followers)))
+		return
+	}
+	defer ep.follows.Add(-1)
 	tails := &ep.srv.tails
 	t, done := tails.add(group, process)
 	defer done()

@@ -198,7 +198,7 @@ func TestLargeRequest(t *testing.T) {
 		if r.status != 200 || result(t, r.body) != isTrue {
 			t.Errorf("%q: %+v", header, r)
 		}
-		eventually(t, "the budget is whole again", func() bool { return s.srv.memory.left.Load() == memoryBudget })
+		eventually(t, "the budget is whole again", func() bool { return s.srv.memory.left.Load() == budgetBodies*defaultBody })
 	}
 }
 
@@ -357,7 +357,7 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 		after time.Duration
 	}{
 		{"POST /RPC2 HTTP/1.1\r\nX", headerTimeout},
-		{"POST /RPC2 HTTP/1.1\r\nContent-Length: 9999\r\n\r\n", bodyTimeout},
+		{"POST /RPC2 HTTP/1.1\r\nContent-Length: 9999\r\n\r\n", defaultTimeout},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			client, server := net.Pipe()
@@ -396,7 +396,7 @@ func FuzzParseHead(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, v := parseHead(b)
-		if v == plain && (h.size > len(b) || h.length < 0 || h.length > maxBody) {
+		if v == plain && (h.size > len(b) || h.length < 0 || h.length > 999_999_999) {
 			t.Fatalf("%+v", h)
 		}
 	})

@@ -168,9 +168,8 @@ func TestLargeTailPages(t *testing.T) {
 			t.Fatalf("the page has %d bytes", resp.ContentLength)
 		}
 	}
-	if grown := heap() - before; grown > size {
-		t.Errorf("ten pages that are being sent take %d bytes", grown)
-	}
+	// Until the sockets are full the pages are being made.
+	eventually(t, "ten pages that are being sent take little", func() bool { return heap()-before <= size })
 }
 
 func TestHugeLogNeedsLittleMemory(t *testing.T) {

@@ -305,7 +305,7 @@ func TestMulticallIsBounded(t *testing.T) {
 	if len(r.body) > maxMulticall+1<<20 || !strings.Contains(r.body, "too large") || !strings.Contains(r.body, num("4711")) {
 		t.Errorf("%d bytes", len(r.body))
 	}
-	eventually(t, "the budget is whole again", func() bool { return s.srv.memory.left.Load() == memoryBudget })
+	eventually(t, "the budget is whole again", func() bool { return s.srv.memory.left.Load() == budgetBodies*defaultBody })
 }
 
 func TestDefectIsAFault(t *testing.T) {
@@ -326,8 +326,8 @@ func TestDefectIsAFault(t *testing.T) {
 // times its size; small ones do not wait for them.
 func TestLargeRequestsWaitTheirTurn(t *testing.T) {
 	s := newSite(t, newFake(), Options{})
-	for range largeAtOnce {
-		s.srv.large <- struct{}{}
+	if err := s.srv.turns.wait(t.Context(), defaultBody); err != nil {
+		t.Fatal(err)
 	}
 	answered := make(chan string, 1)
 	go func() {
@@ -343,7 +343,7 @@ func TestLargeRequestsWaitTheirTurn(t *testing.T) {
 		t.Errorf("the large one was answered out of turn: %.100s", got)
 	default:
 	}
-	<-s.srv.large
+	s.srv.turns.give(defaultBody)
 	if got := <-answered; strings.Count(got, num("4711")) != maxCalls {
 		t.Errorf("the large one: %.100s", got)
 	}

@@ -28,10 +28,10 @@ func (ep *endpoint) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusServiceUnavailable)
 		return
 	}
-	reply(w, http.StatusOK, metricsType, []byte(metrics(procs, logs)))
+	reply(w, http.StatusOK, metricsType, []byte(metrics(procs, logs, s.aborted.Load())))
 }
 
-func metrics(procs []rpc.ProcessInfo, logs []rpc.LogHealth) string {
+func metrics(procs []rpc.ProcessInfo, logs []rpc.LogHealth, aborted int64) string {
 	var b strings.Builder
 	family := func(name, kind, help string) {
 		b.WriteString("# HELP " + name + " " + help + "\n# TYPE " + name + " " + kind + "\n")
@@ -59,6 +59,8 @@ func metrics(procs []rpc.ProcessInfo, logs []rpc.LogHealth) string {
 	log("sup_log_failing", func(l rpc.LogHealth) string { return strconv.FormatInt(boolean(l.Failing), 10) })
 	family("sup_log_dropped_bytes_total", "counter", "Bytes given up because the log could not be written.")
 	log("sup_log_dropped_bytes_total", func(l rpc.LogHealth) string { return strconv.FormatUint(l.Dropped, 10) })
+	family("sup_http_aborted_total", "counter", "Requests whose clients did not wait for the answer.")
+	b.WriteString("sup_http_aborted_total " + strconv.FormatInt(aborted, 10) + "\n")
 	family("go_goroutines", "gauge", "Number of goroutines of the daemon.")
 	b.WriteString("go_goroutines " + strconv.Itoa(runtime.NumGoroutine()) + "\n")
 	return b.String()

@@ -16,6 +16,9 @@ import (
 // more is sent from the file.
 const smallLog = 256 << 10
 
+// maxLog is how much of a log may be asked for at once. It has to be read twice.
+const maxLog = 16 << 30
+
 // readLog writes a part of the log at path.
 func (c *call) readLog(path string, offset, length int64) error {
 	if path == "" {
@@ -63,7 +66,11 @@ func (c *call) writeLog(section *logfile.Section) error {
 	enc := &c.out.enc
 	enc.BeginString()
 	if section.Size() > smallLog && !c.multi {
-		if err := c.out.setLog(section); err != nil {
+		if section.Size() > maxLog {
+			section.Close()
+			return errTooLarge
+		}
+		if err := c.out.setLog(section, c.conn.left); err != nil {
 			return rpc.NewFault(rpc.Failed, "")
 		}
 		enc.EndString()

@@ -49,7 +49,6 @@ import (
 // Limits of a connection.
 const (
 	headerTimeout = 10 * time.Second // from the first byte of a request to the end of its header
-	bodyTimeout   = 60 * time.Second
 	writeTimeout  = 30 * time.Second // without the client taking anything
 	silentTimeout = 60 * time.Second // until the first request, and between requests to the page
 	// callerTimeout is how long a connection over which a call has been
@@ -58,7 +57,9 @@ const (
 	callerTimeout = 30 * time.Minute
 
 	maxHeader = 64 << 10
-	maxBody   = 16 << 20
+	// strangerHeader is how large the header of the first request may be, until
+	// the client is known: what the buffer holds that is lent to it.
+	strangerHeader = readSize
 )
 
 // Options are the settings of a Server beside those of the plan.
@@ -90,8 +91,8 @@ type Server struct {
 	methods   *methodTable
 	consents  *consents
 	memory    budget
-	// large are the large requests that are being answered; the others wait.
-	large chan struct{}
+	turns     turns
+	aborted   atomic.Int64 // requests whose clients did not wait for the answer
 
 	// warnings are of Open, to be logged when there is a log.
 	warnings []string
@@ -132,7 +133,8 @@ type endpoint struct {
 	gate     *gate
 	tls      *certificates // nil without TLS
 	hosts    *hostGuard
-	maxConns int
+	bounds   bounds
+	follows  atomic.Int32 // connections over which a log is followed
 
 	http  *http.Server
 	queue *connQueue // connections for http
@@ -153,8 +155,7 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 	if opts.MaxConns == 0 {
 		opts.MaxConns = defaultMaxConns()
 	}
-	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces), consents: newConsents(), large: make(chan struct{}, largeAtOnce)}
-	s.memory.left.Store(memoryBudget)
+	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces), consents: newConsents()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.streaming, s.stopStreaming = context.WithCancel(s.ctx)
 	s.callCtx = suspend.With(s.ctx, nil)
@@ -180,9 +181,15 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 		s.endpoints = append(s.endpoints, &endpoint{
 			srv: s, conf: conf, listener: l, file: file,
 			gate: gate, tls: certs, hosts: newHostGuard(conf),
-			maxConns: opts.MaxConns, open: make(map[*conn]struct{}), room: make(chan struct{}, 1),
+			bounds: newBounds(conf.Limits, opts.MaxConns), open: make(map[*conn]struct{}), room: make(chan struct{}, 1),
 		})
 	}
+	largest := defaultBody
+	for _, ep := range s.endpoints {
+		largest = max(largest, ep.bounds.body)
+	}
+	s.memory.left.Store(int64(budgetBodies * largest))
+	s.turns.room = int64(largest)
 	return s, nil
 }
 
@@ -401,7 +408,7 @@ func (ep *endpoint) receive(c *conn) {
 	ep.srv.conns.Add(1)
 	for {
 		ep.mu.Lock()
-		if len(ep.open) < ep.maxConns {
+		if len(ep.open) < ep.bounds.conns {
 			ep.open[c] = struct{}{}
 			ep.mu.Unlock()
 			go c.serve()

@@ -72,7 +72,11 @@ func (c *call) multicall() error {
 	}
 	enc := &c.out.enc
 	enc.BeginArray()
-	for _, entry := range calls {
+	for i, entry := range calls {
+		// The connection costs a system call to look at.
+		if i%leftEach == leftEach-1 && c.conn.left() {
+			return errLeft
+		}
 		mark := enc.Len()
 		if err := c.inner(entry); err != nil {
 			c.out.clear(mark)
@@ -86,6 +90,12 @@ func (c *call) multicall() error {
 	enc.EndArray()
 	return nil
 }
+
+// leftEach is how many calls of a multicall are made between two looks whether
+// the client still waits for the answer.
+const leftEach = 16
+
+var errLeft = rpc.NewFault(rpc.Failed, "the client has gone")
 
 // inner makes one call of a multicall.
 func (c *call) inner(entry rpc.Value) error {
@@ -104,7 +114,7 @@ func (c *call) inner(entry rpc.Value) error {
 		return rpc.NewFault(rpc.IncorrectParameters, "")
 	}
 	// What one of many calls has waited for could not be told from the rest.
-	in := call{ctx: access.With(c.srv.ctx, c.client), srv: c.srv, client: c.client, params: params.Items, out: c.out, multi: true}
+	in := call{ctx: access.With(c.srv.ctx, c.client), srv: c.srv, conn: c.conn, client: c.client, params: params.Items, out: c.out, multi: true}
 	return in.dispatch(name.Text())
 }
 

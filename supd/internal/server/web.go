@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 
 	"sup/lib/access"
 	"sup/lib/logfile"
@@ -127,11 +128,27 @@ type row struct {
 	May bool // whoever sees the page may act on it
 }
 
-// FullName is the name by which the process is called.
-func (r row) FullName() string { return joinName(r.Group, r.Name) }
+// FullName is the name by which the process is called, to be looked at.
+func (r row) FullName() string { return printable(r.name()) }
+
+func (r row) name() string { return joinName(r.Group, r.Name) }
+
+// About is the description, to be looked at.
+func (r row) About() string { return printable(r.Description) }
+
+// printable puts a sign in the place of each character that is none: of names
+// and texts that somebody else has chosen, what is seen is all that there is.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
 
 // Escaped is the full name as part of a link.
-func (r row) Escaped() template.URL { return escaped(r.FullName()) }
+func (r row) Escaped() template.URL { return escaped(r.name()) }
 
 // escaped writes a text so that it can stand anywhere in a link, and as
 // Supervisor writes it: g%3Ax.
@@ -168,6 +185,9 @@ type section struct {
 	Rows    []row
 }
 
+// Title is the name of the group, to be looked at.
+func (s section) Title() string { return printable(s.Group) }
+
 // EscapedGroup is the name of the group as part of a link.
 func (s section) EscapedGroup() template.URL { return escaped(s.Group) }
 
@@ -189,13 +209,17 @@ func (ep *endpoint) serveStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	s := ep.srv
 	infos, err := s.backend.AllProcessInfo(r.Context())
+	if err != nil && r.Context().Err() != nil {
+		s.aborted.Add(1) // browsers do that all the time
+		panic(http.ErrAbortHandler)
+	}
 	if err != nil {
 		s.log.Log("WARN", fmt.Sprintf("cannot show the status page: %v", err))
 		fail(w, http.StatusServiceUnavailable)
 		return
 	}
 	page := statusPage{
-		Identifier: s.backend.Identification(), Version: s.opts.Version, Message: values.Get("message"),
+		Identifier: s.backend.Identification(), Version: s.opts.Version, Message: printable(values.Get("message")),
 		Filter: values.Get("filter"), MainLog: s.backend.MainLogPath() != "", Total: len(infos),
 	}
 	if state := s.backend.State(); state.Code < stateRunning {
@@ -221,7 +245,7 @@ func (p *statusPage) add(infos []rpc.ProcessInfo, client *access.Client) {
 			p.Running++
 		}
 		r := row{info, client.MayOperate(info.Group, info.Name)}
-		if !strings.Contains(strings.ToLower(r.FullName()), wanted) {
+		if !strings.Contains(strings.ToLower(r.name()), wanted) {
 			continue
 		}
 		p.Shown++
@@ -242,6 +266,9 @@ type tailPage struct {
 	Main                bool
 	Limit, More         int64
 }
+
+// Title is the name of the process, to be looked at.
+func (p *tailPage) Title() string { return printable(p.Name) }
 
 // serveTailPage shows the end of a log: processname=, with channel=stderr if
 // wanted, or log=main; limit= is the number of bytes.
@@ -283,7 +310,7 @@ const maxTailPage = 8 << 20
 func renderLog(w http.ResponseWriter, page *tailPage, log *logfile.Section) error {
 	size, err := encodeLog(io.Discard, log, appendHTML)
 	if err != nil {
-		page.Text = "No file for " + page.Name
+		page.Text = "No file for " + printable(page.Name)
 		render(w, "tail.html", page)
 		return nil
 	}
@@ -310,11 +337,11 @@ func appendHTML(document []byte, text string) []byte {
 func (ep *endpoint) tailText(ctx context.Context, name, channel string, limit int64) (string, *logfile.Section) {
 	group, process, whole := splitName(name)
 	if whole {
-		return "ERROR: " + unexpected(rpc.NewFault(rpc.BadName, name)), nil
+		return "ERROR: " + printable(unexpected(rpc.NewFault(rpc.BadName, name))), nil
 	}
 	path, err := ep.srv.backend.LogPath(ctx, group, process, channel)
 	if err != nil {
-		return "ERROR: " + unexpected(quote(err, name)), nil
+		return "ERROR: " + printable(unexpected(quote(err, name))), nil
 	}
 	return lastBytes(path, name, limit)
 }
@@ -322,7 +349,7 @@ func (ep *endpoint) tailText(ctx context.Context, name, channel string, limit in
 // lastBytes is the end of a log, or why there is none; if it is not small, the
 // part of the file.
 func lastBytes(path, name string, limit int64) (string, *logfile.Section) {
-	none := "No file for " + name
+	none := "No file for " + printable(name)
 	if path == "" {
 		return none, nil
 	}

@@ -65,7 +65,7 @@ func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values u
 	case unprovenOrigin:
 		confirmed := r.Method == http.MethodPost && ep.srv.consents.valid(a, values.Get("token"))
 		if a.changes() && !confirmed {
-			render(w, "confirm.html", &confirmPage{a.String(), a.name, a.process, a.group, values.Get("filter"), ep.srv.consents.token(a)})
+			render(w, "confirm.html", &confirmPage{printable(a.String()), a.name, a.process, a.group, values.Get("filter"), ep.srv.consents.token(a)})
 			return
 		}
 	}

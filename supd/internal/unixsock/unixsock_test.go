@@ -102,6 +102,28 @@ func TestSocketInADirectoryOfSomebody(t *testing.T) {
 	}
 }
 
+// TestSocketThatWasGivenAway is made and replaced in a directory like /tmp.
+func TestSocketThatWasGivenAway(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	spec := Spec{Path: filepath.Join(dir, "s"), Mode: 0o600, UID: 65534, GID: 65534, Backlog: 1}
+	for range 3 {
+		made, err := Listen(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(made.FD)
+		if id, err := Adjust(spec, made.ID); err != nil || id != made.ID {
+			t.Errorf("%v, %v", id, err)
+		}
+	}
+}
+
 func TestAdjustNeedsOurSocket(t *testing.T) {
 	spec := Spec{Path: filepath.Join(t.TempDir(), "s"), Mode: 0o600, UID: -1, GID: -1, Backlog: 1}
 	made, err := Listen(spec)
