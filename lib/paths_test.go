@@ -50,7 +50,7 @@ var allowed = map[string]string{
 	// Programs: what is executed is looked up as the kernel does it.
 	"spawn/spawn.go":               "looks for the program that is about to be executed",
 	"supd/pidproxy.go os.Stat":     "looks for the program that is about to be executed",
-	"supd/pidproxy.go os.ReadFile": "runs as the program's own user, and reads that user's file",
+	"supd/pidproxy.go os.ReadFile": "takes a number from what it reads, and looks whom it may signal",
 	"supd/boot.go os.Stat":         "looks for suplog's binary",
 	"supd/boot.go unix.Access":     "looks for suplog's binary",
 
@@ -62,8 +62,6 @@ var allowed = map[string]string{
 	"supd/internal/daemon/stream.go unix.Open":   "/proc/self/fd: a pipe of ours",
 	"supd/internal/daemon/takeover.go unix.Open": "/proc: a pipe of a process",
 	"supd/internal/daemon/upgrade.go os.Open":    "/dev/null",
-	"supd/internal/state/identity.go":            "/proc",
-	"supd/internal/state/procfs.go":              "/proc",
 	"suplog/outage.go":                           "/proc/self/fd: a pipe of ours",
 	"watch/watch.go":                             "/proc/self/fd: a file that the caller has open",
 	"cli/terminal.go":                            "/dev/tty",
@@ -71,13 +69,18 @@ var allowed = map[string]string{
 	"suplog/syslog.go":                           "the system's log socket, a constant",
 	"supd/internal/unixsock/unixsock.go":         "a socket that is held by its directory's descriptor and looked at",
 
+	"spawn/standin.go": "a control group, by its descriptor",
+
+	// What builds sup, and never runs with it.
+	"internal/thirdparty/": "reads the sources of the libraries",
+
 	// A directory of our own, with a name that nobody can guess.
 	"supd/demo.go": "makes the directory of the demonstration",
 
 	// The state directory.
-	"supd/internal/state/state.go": "the state directory, which only we can write",
-	"supd/upgrade.go":              "the state directory, which only we can write",
-	"logwire/conn.go":              "suplog's socket in the state directory, which only we can write",
+	"supd/internal/state/": "the state directory by its descriptor, which safepath has walked to and which only we can write; and /proc",
+	"supd/upgrade.go":      "the state directory, which only we can write",
+	"logwire/conn.go":      "suplog's socket in the state directory, which only we can write",
 }
 
 // elsewhere are packages that are not looked at: they are only for tests.
