@@ -68,21 +68,38 @@ func (f *File) putAside() error {
 // is no gap in the numbers: a rotation that was interrupted left one, and no
 // backup is dropped when it is begun again. The one beyond keep is dropped.
 func shift(dir *safepath.Dir, name string, keep int) error {
-	gap := 1
-	for gap <= keep && exists(dir, Backup(name, gap)) {
+	names := backupNames(dir, name, keep)
+	gap := 0
+	for gap < len(names) && exists(dir, names[gap]) {
 		gap++
 	}
 	// With no gap up to keep, the last is overwritten.
-	for n := min(gap, keep) - 1; n >= 1; n-- {
-		if err := dir.Rename(Backup(name, n), Backup(name, n+1)); err != nil && err != unix.ENOENT {
+	for n := min(gap, keep-1); n >= 1; n-- {
+		if err := dir.Rename(names[n-1], names[n]); err != nil && err != unix.ENOENT {
 			return err
 		}
 	}
-	err := dir.Rename(name, Backup(name, 1))
+	err := dir.Rename(name, names[0])
 	if err == unix.ENOENT {
 		return nil // somebody else was quicker; begin a new file
 	}
 	return err
+}
+
+// backupNames are the names of as many numbered backups, the newest first. In a
+// directory like /tmp some may be taken by strangers, which are not to be touched
+// and must not keep a log from being rotated: their numbers are left out.
+func backupNames(dir *safepath.Dir, name string, keep int) (names []string) {
+	const most = 1000 // of others
+	for n := 1; len(names) < keep && n <= keep+most; n++ {
+		if b := Backup(name, n); !dir.Theirs(b) {
+			names = append(names, b)
+		}
+	}
+	for n := keep + most + 1; len(names) < keep; n++ {
+		names = append(names, Backup(name, n))
+	}
+	return names
 }
 
 func exists(dir *safepath.Dir, name string) bool {

@@ -76,6 +76,10 @@ func (d *Dir) rename(from, to string, flags uint) error {
 	})
 }
 
+// Theirs tells whether something belongs to a stranger in a sticky directory, and
+// can therefore not be renamed or removed.
+func (d *Dir) Theirs(name string) bool { return d.mine(name) != nil }
+
 // mine refuses what belongs to strangers in a sticky directory: root could rename
 // and remove it, others cannot. A link is nothing that anybody would miss; whether
 // somebody would miss a socket, and whose one may be that was given away, those

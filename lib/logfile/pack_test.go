@@ -1,0 +1,154 @@
+package logfile
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sup/lib/safepath"
+)
+
+// backups is a directory with files of these names, each with its name as content.
+func backups(t *testing.T, names ...string) (string, *safepath.Dir) {
+	t.Helper()
+	path := t.TempDir()
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(path, name), []byte(name), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := safepath.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	return path, dir
+}
+
+func list(t *testing.T, dir *safepath.Dir) string {
+	t.Helper()
+	names, err := dir.Names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(names, " ")
+}
+
+// Backups with dates, the oldest first.
+const (
+	first  = "a-2026-01-01T00-00-00.000.log"
+	second = "a-2026-01-02T00-00-00.000.log"
+	third  = "a-2026-01-03T00-00-00.000.log"
+)
+
+func TestPack(t *testing.T) {
+	path, dir := backups(t, "a.log", first, "b-2026-01-01T00-00-00.000.log", "a-no-date.log")
+	packAll(dir, "a.log", 1<<20)
+	want := "a-2026-01-01T00-00-00.000.log.gz a-no-date.log a.log b-2026-01-01T00-00-00.000.log"
+	if got := list(t, dir); got != want {
+		t.Errorf("there are %s", got)
+	}
+	f, err := os.Open(filepath.Join(path, first+".gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(z); err != nil || string(text) != first {
+		t.Errorf("packed is %q (%v)", text, err)
+	}
+	if info, err := f.Stat(); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode is %v (%v)", info.Mode(), err)
+	}
+}
+
+// TestPackAgain: whoever is killed while packing leaves nothing that stays, and
+// nothing is lost.
+func TestPackAgain(t *testing.T) {
+	left := first + ".gz.packing.abcdefghijkl"
+	busy := second + ".gz.packing.abcdefghijkl"
+	complete := third + ".gz"
+	path, dir := backups(t, first, left, second, busy, third, complete)
+	// Somebody else is at work on the second.
+	f, err := os.Open(filepath.Join(path, busy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	packAll(dir, "a.log", 1<<20)
+	want := []string{first + ".gz", second + ".gz", busy, third + ".gz"}
+	slices.Sort(want)
+	if got := list(t, dir); got != strings.Join(want, " ") {
+		t.Errorf("there are %s", got)
+	}
+}
+
+func TestPackBounds(t *testing.T) {
+	_, dir := backups(t, first)
+	if err := pack(dir, first, int64(len(first))-1); !errors.Is(err, errTooLarge) {
+		t.Errorf("a file that is too large: %v", err)
+	}
+	if got := list(t, dir); got != first {
+		t.Errorf("there are %s", got)
+	}
+}
+
+func TestTrim(t *testing.T) {
+	at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		rules archiveRules
+		want  string
+	}{
+		{archiveRules{backups: 2}, second + " " + second + ".gz " + third},
+		{archiveRules{maxAge: 3}, second + " " + second + ".gz " + third},
+		{archiveRules{maxAge: 2}, third},
+		{archiveRules{backups: 1, maxAge: 100}, third},
+		{archiveRules{}, first + ".gz " + second + " " + second + ".gz " + third},
+	} {
+		_, dir := backups(t, first+".gz", second, second+".gz", third)
+		trim(dir, "a.log", c.rules, at)
+		if got := list(t, dir); got != c.want {
+			t.Errorf("%+v: there are %s", c.rules, got)
+		}
+	}
+}
+
+// TestStrangersBackups: in a directory like /tmp a log is rotated around files of
+// others, and those stay.
+func TestStrangersBackups(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes files of other users")
+	}
+	path, dir := backups(t, "a.log.1", "a.log.3")
+	dir.Close()
+	if err := os.Chmod(path, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a.log.1", "a.log.3"} {
+		if err := os.Chown(filepath.Join(path, name), 5, 60); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := open0(t, filepath.Join(path, "a.log"), Options{MaxBytes: 2, Backups: 2})
+	f.Trouble = func(err error) { t.Error(err) }
+	write(t, f, "1\n2\n3\n4\n")
+	for name, want := range map[string]string{"a.log": "", "a.log.1": "a.log.1", "a.log.2": "4\n", "a.log.3": "a.log.3", "a.log.4": "3\n"} {
+		if got, err := os.ReadFile(filepath.Join(path, name)); err != nil || string(got) != want {
+			t.Errorf("%s is %q (%v), wanted %q", name, got, err, want)
+		}
+	}
+}
