@@ -47,8 +47,8 @@ const drawing = `
 	NONE < internal/thirdparty;
 
 	# supd: one owner of state, and the servers that ask it.
-	value < supd/internal/activity;
-	NONE < supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/record, supd/internal/suspend, supd/internal/systemd;
+	value < supd/internal/activity, supd/internal/record;
+	NONE < supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suspend, supd/internal/systemd;
 	safepath, spawn, supd/internal/crash < supd/internal/state;
 	safepath < supd/internal/unixsock;
 	plan, supd/internal/unixsock < supd/internal/fcgi;

@@ -26,6 +26,7 @@ import (
 	"sup/supd/internal/early"
 	"sup/supd/internal/fcgi"
 	"sup/supd/internal/hurry"
+	"sup/supd/internal/record"
 	"sup/supd/internal/server"
 	"sup/supd/internal/state"
 	"sup/supd/internal/systemd"
@@ -114,6 +115,7 @@ type start struct {
 	// none; nil if a new one is to be made.
 	identity *state.Identity
 	saved    *state.State
+	record   *record.Log
 	daemon   *daemon.Daemon
 }
 
@@ -149,6 +151,7 @@ func boot(s *start) int {
 	if err := s.openState(); err != nil {
 		return usageError(s.stderr, s.prog, err)
 	}
+	s.openRecord()
 	if err := s.probeSockets(); err != nil && s.upgraded == nil {
 		var taken *unixsock.TakenError
 		if errors.As(err, &taken) {
@@ -236,6 +239,16 @@ func (s *start) useState() {
 	}
 	s.identity = s.state.Identity()
 	s.warn(s.state.Notes())
+}
+
+// openRecord goes on with the record of events: in the state directory, in memory
+// where there is none.
+func (s *start) openRecord() {
+	var place record.Place
+	if s.state != nil {
+		place = s.state
+	}
+	s.record = record.Open(place, state.BootID(), func(text string) { s.log.Print(activity.Warn, text) })
 }
 
 // probeSockets finds out whether the sockets of FastCGI programs can be made.
@@ -370,7 +383,7 @@ func (s *start) supervise() int {
 	}
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
-		Signals: s.signals, Suplog: s.suplog,
+		Signals: s.signals, Suplog: s.suplog, Record: s.record,
 		StateDir: s.state, Identity: s.identity, Saved: s.saved, Upgraded: s.upgraded != nil, SuplogConn: suplogConn, Sockets: sockets,
 		Self: s.self, Args: s.args, Vet: trust.Binary, Pause: s.pause, Resume: s.resume, Replace: s.replace,
 		Resumed: s.unhurry, First: func() { cleanAutoLogs(&p.Daemon) }, Ready: func() { ready() }, Notify: notify,
@@ -381,6 +394,8 @@ func (s *start) supervise() int {
 		s.servers.Continue(calls)
 	}
 	status := d.Run(context.Background())
+	s.record.Add(record.Entry{Kind: record.Daemon, To: "stopped", PID: os.Getpid()})
+	s.record.Close(recordPatience)
 
 	ctx, cancel := context.WithTimeout(context.Background(), logPatience)
 	defer cancel()
@@ -399,6 +414,7 @@ func (s *start) supervise() int {
 // waits for a disk.
 const (
 	logPatience     = 2 * time.Second
+	recordPatience  = 500 * time.Millisecond
 	cleanUpPatience = 4 * time.Second
 )
 

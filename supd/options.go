@@ -65,7 +65,7 @@ The manual is supd(8); check a configuration with "supconf lint".
 // serverOptions are the settings of the servers of a plan. Sockets are not
 // among them.
 func (s *start) serverOptions(p *plan.Plan) server.Options {
-	return server.Options{Version: cli.FullVersion(), Interfaces: p.RPCInterfaces, Stderr: s.stderr, Lent: s.lent}
+	return server.Options{Version: cli.FullVersion(), Interfaces: p.RPCInterfaces, Record: s.record, Stderr: s.stderr, Lent: s.lent}
 }
 
 // takeSockets finds the sockets that we were given at our start: by the image

@@ -205,6 +205,7 @@ func (s *start) replace(snapshot *state.Snapshot, left daemon.Descriptors) error
 	s.log.Settle(logPatience)
 
 	env := spawn.Environ(os.Environ(), [2]string{heritageVar, strconv.Itoa(memory)})
+	s.record.Flush(recordPatience)
 	// From here to the new image's first instructions nobody listens to
 	// signals; ignored, most of them do no harm.
 	quiet := []os.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}

@@ -39,8 +39,17 @@ type Client struct {
 	// certificate; else the account of UID. It is "" if none is known.
 	User string
 	Role Role
+	// Note is what the client says about why it makes the request.
+	Note string
 	// Names are the processes that an operator may act on; nil means all.
 	Names []Pattern
+}
+
+// With is the client with a note about what it does now.
+func (c *Client) With(note string) *Client {
+	noted := *c
+	noted.Note = note
+	return &noted
 }
 
 // MayOperate tells whether the client may act on a process.

@@ -30,6 +30,7 @@ import (
 	"sup/lib/rpc"
 	"sup/supd/internal/activity"
 	"sup/supd/internal/cgroup"
+	"sup/supd/internal/record"
 	"sup/supd/internal/state"
 )
 
@@ -54,6 +55,8 @@ type Options struct {
 	// restart by SIGHUP. It is called from goroutines other than the loop.
 	Reopen func(*plan.Plan) error
 	Log    *activity.Log
+	// Record takes what happens, for those who ask later. It may be nil.
+	Record *record.Log
 	// Signals delivers the signals that were sent to the daemon.
 	Signals <-chan os.Signal
 	// Suplog is the path of the log process's binary.
@@ -247,6 +250,7 @@ func (d *Daemon) Run(ctx context.Context) int {
 		d.opts.Resumed()
 	}
 	if !resumed {
+		d.recordLife("started", "")
 		if d.opts.First != nil {
 			d.opts.First()
 		}

@@ -10,10 +10,13 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sup/lib/plan"
 	"sup/lib/process"
 	"sup/lib/spawn"
 	"sup/supd/internal/activity"
+	"sup/supd/internal/record"
 )
 
 // departure is a shutdown, or a restart by SIGHUP, on its way: groups are
@@ -53,6 +56,9 @@ func (d *Daemon) signal(sig os.Signal) {
 	s, ok := sig.(syscall.Signal)
 	if !ok {
 		return
+	}
+	if s != syscall.SIGCHLD {
+		d.opts.Record.Add(record.Entry{Kind: record.Signal, Name: unix.SignalName(s)})
 	}
 	switch s {
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:

@@ -111,7 +111,7 @@ func (p *proc) step(ev process.Event, turn process.Turn) {
 	p.m = m
 	p.changed()
 	for _, e := range effects {
-		p.perform(e)
+		p.perform(e, ev)
 	}
 	if p.m.Deadline > 0 {
 		p.d.timers.set(p.deadline, p.m.Deadline)
@@ -130,7 +130,8 @@ func (p *proc) step(ev process.Event, turn process.Turn) {
 	p.d.progress()
 }
 
-func (p *proc) perform(e process.Effect) {
+// perform carries out what follows from an event.
+func (p *proc) perform(e process.Effect, ev process.Event) {
 	switch e := e.(type) {
 	case process.Spawn:
 		p.stdinDone()
@@ -138,6 +139,7 @@ func (p *proc) perform(e process.Effect) {
 	case process.Kill:
 		p.kill(e)
 	case process.Announce:
+		p.d.recordState(p, e, ev)
 		p.d.events.stateChange(p, e)
 	case process.Log:
 		p.d.log.Log(string(e.Level), e.Text)

@@ -434,6 +434,7 @@ func (s *stream) trouble(m *logwire.Message) {
 	switch m.Condition {
 	case logwire.Outage:
 		s.outage = m.Text
+		s.recordOutput("outage", m.Text)
 		log.Repeated(activity.Error, s.settings.Name+": "+m.Text)
 		if s.takeAnotherName(m.Errno) {
 			s.retry()
@@ -444,6 +445,7 @@ func (s *stream) trouble(m *logwire.Message) {
 		log.Record(activity.Error, s.settings.Name+": dropped "+strconv.FormatUint(m.N, 10)+" bytes ("+errnoName(m.Errno)+")")
 	case logwire.Healed:
 		s.outage = ""
+		s.recordOutput("healed", "")
 		log.Repeated(activity.Info, s.settings.Name+": the log is written again")
 	default:
 		log.Repeated(activity.Warn, s.settings.Name+": "+m.Text)

@@ -40,6 +40,7 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 		e := &estate{State: saved, succession: inherit(groups)}
 		e.logger = d.logs.find(saved.Suplog, saved.SuplogTicks)
 		d.takeOver(e)
+		d.recordLife("upgraded", fmt.Sprintf("generation %d, %d programs run on", d.generation, d.kept))
 		d.log.Print(activity.Info, fmt.Sprintf("upgraded in place, generation %d: %d programs run on", d.generation, d.kept))
 		return true
 	}
@@ -68,6 +69,7 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 		before: groups, next: d.plan.Groups, alive: alive, added: e.added(), leaving: e.Leaving,
 	})
 	d.takeOver(e)
+	d.recordLife("took over", fmt.Sprintf("from supd with pid %d, %d programs run on", e.Supd, d.kept))
 	d.log.Print(activity.Info, fmt.Sprintf("took over from supd with pid %d: %d programs run on", e.Supd, d.kept))
 	for _, note := range e.notes {
 		d.log.Print(activity.Warn, note)

@@ -11,13 +11,11 @@ package record
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"sup/lib/value"
 )
 
 // Kind says what an entry is about.
@@ -121,38 +119,15 @@ func (e *Entry) appendTo(b []byte) []byte {
 	return line.Bytes()
 }
 
-// clean cuts a text that is too long and writes out what a terminal would obey, or
-// what would change the order of the text on it.
-func clean(text string) string {
-	plain := len(text) <= longest
-	for _, r := range text[:min(len(text), longest)] {
-		plain = plain && r != utf8.RuneError && !unicode.In(r, obeyed...)
-	}
-	if plain {
-		return text
-	}
-	var b strings.Builder
-	for len(text) > 0 {
-		r, size := utf8.DecodeRuneInString(text)
-		word := text[:size]
-		switch {
-		case r == utf8.RuneError && size == 1, r < 0x80 && unicode.IsControl(r):
-			word = fmt.Sprintf(`\x%02x`, text[0])
-		case unicode.In(r, obeyed...):
-			word = fmt.Sprintf(`\u%04x`, r)
-		}
-		if b.Len()+len(word) > longest {
-			b.WriteString("...")
-			break
-		}
-		b.WriteString(word)
-		text = text[size:]
-	}
-	return b.String()
-}
+// clean makes a text safe to show, and cuts one that is too long.
+func clean(text string) string { return cut(value.Printable(cut(text))) }
 
-// obeyed are control characters, marks of direction, and separators of lines.
-var obeyed = []*unicode.RangeTable{unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp}
+func cut(text string) string {
+	if len(text) > longest {
+		return text[:longest] + "..."
+	}
+	return text
+}
 
 // parse reads the entries with numbers above since. What is no entry, such as one
 // whose writing was cut short, is left out, and so is one that is out of order. Each

@@ -10,6 +10,7 @@ type callHead struct {
 	close  bool
 	auth   []byte
 	host   []byte
+	note   []byte
 }
 
 // verdict says what is to be done with the bytes at hand.
@@ -97,10 +98,13 @@ func (h *callHead) field(line []byte) bool {
 			h.length = n
 		}
 		return !is(name, "sec-fetch-site") && !is(name, "sec-fetch-mode") && !is(name, "sec-fetch-dest")
-	case len("connection"): // and user-agent
+	case len("connection"): // and user-agent, x-sup-note
 		if is(name, "user-agent") {
 			// Whether a browser may call, net/http's side decides.
 			return !bytes.HasPrefix(value, []byte(browserAgent))
+		}
+		if is(name, "x-sup-note") {
+			h.note = value
 		}
 		if is(name, "connection") {
 			switch {

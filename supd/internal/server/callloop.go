@@ -302,7 +302,11 @@ func (c *conn) answerCall(h *callHead) bool {
 	if c.memo != nil {
 		ctx, c.memo = suspend.With(s.ctx, c.memo), nil
 	}
-	status, memo := s.answer(access.With(ctx, c.client), c, l.buf[h.size:size], a)
+	client := c.client
+	if len(h.note) > 0 {
+		client = client.With(string(h.note))
+	}
+	status, memo := s.answer(access.With(ctx, client), c, l.buf[h.size:size], a)
 	if memo != nil && c.hold(l.buf[:size], memo) {
 		return false
 	}

@@ -229,6 +229,7 @@ func (c *call) dispatch(name string) (err error) {
 	if len(c.params) > len(m.params) || len(c.params) < m.required() {
 		return rpc.NewFault(rpc.IncorrectParameters, "")
 	}
+	defer func() { c.audit(m, name, err) }()
 	if c.client == nil || c.client.Role < m.needs.role() {
 		return c.srv.permit(c.ctx, c.client, m.needs, m.name, c.target(m))
 	}

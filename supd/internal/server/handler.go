@@ -38,6 +38,9 @@ func (ep *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMisdirectedRequest)
 		return
 	}
+	if note := r.Header.Get(noteHeader); note != "" {
+		client = client.With(note)
+	}
 	r = r.WithContext(access.With(r.Context(), client))
 	switch path := r.URL.Path; {
 	case strings.HasPrefix(path, "/RPC2"):

@@ -42,6 +42,7 @@ import (
 	"time"
 
 	"sup/lib/plan"
+	"sup/supd/internal/record"
 	"sup/supd/internal/suspend"
 	"sup/supd/internal/unixsock"
 )
@@ -77,6 +78,8 @@ type Options struct {
 	// listens on them when we don't: the files of unix sockets among them are
 	// neither changed nor removed.
 	Lent []string
+	// Record takes what clients change. It may be nil.
+	Record *record.Log
 	// Stderr takes what is to be said at opening. It may be nil.
 	Stderr io.Writer
 	// MaxConns bounds the open connections of each listener; 0 means a

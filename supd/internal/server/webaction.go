@@ -55,6 +55,7 @@ func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values u
 	a := actionOf(values)
 	needs, target := a.right()
 	if err := ep.srv.permit(r.Context(), access.From(r.Context()), needs, a.name, target); err != nil {
+		ep.srv.auditAction(access.From(r.Context()), a, "", err)
 		failBecause(w, http.StatusForbidden, faultOf(err).String)
 		return
 	}
@@ -97,6 +98,9 @@ func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values u
 	if errors.Is(err, errNoAction) {
 		fail(w, http.StatusInternalServerError)
 		return
+	}
+	if a.changes() {
+		ep.srv.auditAction(access.From(ctx), a, message, err)
 	}
 	if err != nil {
 		message = unexpected(err)
