@@ -50,6 +50,7 @@ type server struct {
 	// The rest belongs to the coordinator.
 
 	conn    *logwire.Conn
+	waiting []*logwire.Conn // connections for when this one has come to its end
 	streams map[logwire.Stream]*stream
 	running int // channels, including those that are not in streams any more
 	sinks   map[string]*sink
@@ -196,11 +197,23 @@ func (s *server) useless() bool {
 	return true
 }
 
-// connect takes up a connection, in place of the one that was there.
+// connect takes up a connection, in place of the one that was there. What a supd
+// has sent before it died is dealt with first: it may be the pipe of a program that
+// has ended meanwhile, and nobody else has that.
 func (s *server) connect(conn *logwire.Conn) {
-	if s.conn != nil {
-		s.disconnect(s.conn)
+	if old := s.conn; old != nil {
+		s.waiting = append(s.waiting, conn)
+		time.AfterFunc(farewell, func() { s.mail <- func() { s.disconnect(old) } })
+		return
 	}
+	s.takeUp(conn)
+}
+
+// farewell is how long the end of a connection is waited for when there is another
+// one. It is short against the patience of a supd for an answer.
+const farewell = time.Second
+
+func (s *server) takeUp(conn *logwire.Conn) {
 	s.conn = conn
 	s.out.Store(newOutbox(conn))
 	go s.receive(conn)
@@ -248,6 +261,11 @@ func (s *server) disconnect(conn *logwire.Conn) {
 			c := st.channel
 			c.post(func() { c.endless = false })
 		}
+	}
+	if len(s.waiting) > 0 {
+		next := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		s.takeUp(next)
 	}
 }
 

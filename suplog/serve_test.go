@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -191,6 +192,46 @@ func TestNewDaemonTakesItsStreamsBack(t *testing.T) {
 		t.Errorf("suplog ends with %v", err)
 	}
 	d.cmd = nil
+}
+
+// What a daemon has sent before it died is not lost when the next one is there
+// before it was read: a program may have ended meanwhile, and nobody else has its
+// pipe.
+func TestLastWordsOfADaemon(t *testing.T) {
+	d := newDaemon(t)
+	d.path = d.log("keeper.sock")
+	d.start()
+	<-d.hello
+	if err := d.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteString("last words\n"); err != nil {
+		t.Fatal(err)
+	}
+	d.send(logwire.Message{Kind: logwire.Open, Stream: 77, Seq: 1, Settings: logwire.Settings{Name: "y stdout", Path: d.log("b.log")}, FDs: []int{int(r.Fd())}})
+	r.Close()
+	w.Close()
+	d.conn.Close()
+	d.connect()
+	d.received = make(chan struct{})
+	go d.receive(d.conn, d.received)
+	d.send(logwire.Message{Kind: logwire.Hello, N: logwire.Version})
+	if err := d.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if h := <-d.hello; h.Count != 1 {
+		t.Errorf("hello is %+v", h)
+	}
+	d.send(logwire.Message{Kind: logwire.Stop})
+	if err := d.cmd.Wait(); err != nil {
+		t.Errorf("suplog ends with %v", err)
+	}
+	d.cmd = nil
+	sameLog(t, "b.log", read(t, d.log("b.log")), "last words\n")
 }
 
 func TestPairEndsWithTheLastWriter(t *testing.T) {

@@ -317,23 +317,32 @@ func (d *Daemon) awaitReady(done func()) {
 	}
 	late = d.after(patience, ready)
 	left := 1
+	through := func() {
+		if left--; left == 0 {
+			ready()
+		}
+	}
 	for _, p := range d.listing {
 		left++
 		p.await(func() bool {
 			if p.m.State == process.Starting && p.m.PID == 0 {
 				return false
 			}
-			if left--; left == 0 {
-				ready()
-			}
+			through()
 			return true
 		})
 	}
-	d.soon(func() {
-		if left--; left == 0 {
-			ready()
-		}
-	})
+	if d.generation > 0 && !d.opts.Upgraded {
+		// That this one has taken over is on record before anybody can rely on it.
+		left++
+		saved := make(chan struct{})
+		d.closeWhenSaved(saved)
+		go func() {
+			awaitSaved(saved)
+			d.post(through)
+		}()
+	}
+	d.soon(through)
 }
 
 // settle runs what was left to be done after the message before.
