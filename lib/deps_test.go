@@ -48,12 +48,13 @@ const drawing = `
 
 	# supd: one owner of state, and the servers that ask it.
 	value < supd/internal/activity, supd/internal/record;
-	NONE < supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suspend, supd/internal/systemd;
+	NONE < supd/internal/cgroup, supd/internal/crash, supd/internal/early, supd/internal/hurry, supd/internal/suphold, supd/internal/suspend, supd/internal/systemd;
 	safepath, spawn, supd/internal/crash < supd/internal/state;
 	safepath < supd/internal/unixsock;
 	plan, supd/internal/unixsock < supd/internal/fcgi;
+	logwire, supd/internal/suphold < supd/internal/holder;
 	event, logwire, plan, process, rpc, safepath, spawn,
-	supd/internal/activity, supd/internal/cgroup, supd/internal/fcgi, supd/internal/record, supd/internal/state, supd/internal/suspend < supd/internal/daemon;
+	supd/internal/activity, supd/internal/cgroup, supd/internal/fcgi, supd/internal/holder, supd/internal/record, supd/internal/state, supd/internal/suspend < supd/internal/daemon;
 	access, logfile, password, plan, rpc, safepath, supd/internal/record, supd/internal/suspend, supd/internal/unixsock < supd/internal/server;
 	cli, supd/internal/daemon, supd/internal/early, supd/internal/hurry, supd/internal/server, supd/internal/systemd < supd;
 

@@ -155,6 +155,7 @@ type dumpedStream struct {
 	Timestamp bool   `json:"logfile_timestamp,omitempty"`
 	Prefix    string `json:"logfile_prefix,omitempty"`
 	OnFull    string `json:"on_full,omitempty"`
+	Open      string `json:"open,omitempty"`
 	// Logs are those beside the first one.
 	Logs           []string `json:"further_logs,omitempty"`
 	SyslogTag      string   `json:"syslog_tag,omitempty"`
@@ -182,6 +183,9 @@ func dumpStream(s *plan.Stream) dumpedStream {
 	}
 	if s.Block {
 		d.OnFull = "block"
+	}
+	if s.ReadWrite {
+		d.Open = "rw"
 	}
 	return d
 }

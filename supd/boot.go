@@ -368,11 +368,12 @@ func (s *start) supervise() int {
 		s.pidfile = p.Daemon.Pidfile
 	}
 	var ready func()
-	suplogConn := 0
+	suplogConn, holderConn := 0, 0
 	var calls []server.HeldCall
 	var sockets map[string]int
 	if s.upgraded != nil {
-		suplogConn, calls, sockets = s.upgraded.Suplog, s.upgraded.calls(), s.upgraded.FastCGI
+		suplogConn, holderConn = s.upgraded.Suplog, s.upgraded.Holder
+		calls, sockets = s.upgraded.calls(), s.upgraded.FastCGI
 	}
 	notify, err := s.notify()
 	if err != nil {
@@ -384,7 +385,7 @@ func (s *start) supervise() int {
 	d := daemon.New(daemon.Options{
 		Plan: p, Reload: s.load, Reopen: s.reopen, Log: s.log,
 		Signals: s.signals, Suplog: s.suplog, Record: s.record,
-		StateDir: s.state, Identity: s.identity, Saved: s.saved, Upgraded: s.upgraded != nil, SuplogConn: suplogConn, Sockets: sockets,
+		StateDir: s.state, Identity: s.identity, Saved: s.saved, Upgraded: s.upgraded != nil, SuplogConn: suplogConn, HolderConn: holderConn, Sockets: sockets,
 		Self: s.self, Args: s.args, Vet: trust.Binary, Pause: s.pause, Resume: s.resume, Replace: s.replace,
 		Resumed: s.unhurry, First: func() { cleanAutoLogs(&p.Daemon) }, Ready: func() { ready() }, Notify: notify,
 	})

@@ -88,7 +88,8 @@ type relative struct {
 	mark        string // SUPD_RUN of its environment
 }
 
-// relatives are the processes in a daemon's directory, and its children.
+// relatives are the processes in a daemon's directory, its children, and what holds
+// the pipes of its programs.
 func relatives(d *suptest.Daemon) (list []relative) {
 	entries, _ := filepath.Glob("/proc/[0-9]*")
 	for _, entry := range entries {
@@ -108,7 +109,12 @@ func relatives(d *suptest.Daemon) (list []relative) {
 		if os.Getenv(suptest.DirVar) != "" && elsewhere(r.pid) {
 			continue // it has our directory's name, and nothing else of it
 		}
-		if r.parent != d.PID() && cwd != d.Dir || r.pid == d.PID() {
+		holds := false
+		if r.command == "suphold" {
+			cmdline, _ := os.ReadFile(entry + "/cmdline")
+			holds = strings.Contains(string(cmdline), d.Dir+"/")
+		}
+		if r.parent != d.PID() && cwd != d.Dir && !holds || r.pid == d.PID() {
 			continue
 		}
 		environ, _ := os.ReadFile(entry + "/environ")
@@ -125,10 +131,22 @@ func relatives(d *suptest.Daemon) (list []relative) {
 // suplogOf is the pid of a daemon's log process.
 func suplogOf(t testing.TB, d *suptest.Daemon) (pid int) {
 	t.Helper()
-	d.Until("there is one suplog", func() error {
+	return oneOf(t, d, "suplog")
+}
+
+// holderOf is the process that holds the pipes of a daemon's programs.
+func holderOf(t testing.TB, d *suptest.Daemon) (pid int) {
+	t.Helper()
+	return oneOf(t, d, "suphold")
+}
+
+// oneOf is the only process of a name that belongs to a daemon.
+func oneOf(t testing.TB, d *suptest.Daemon, name string) (pid int) {
+	t.Helper()
+	d.Until("there is one "+name, func() error {
 		n := 0
 		for _, r := range relatives(d) {
-			if r.command == "suplog" && r.state != "Z" {
+			if r.command == name && r.state != "Z" {
 				pid = r.pid
 				n++
 			}

@@ -55,6 +55,8 @@ type heritage struct {
 	// Suplog is the descriptor of the connection to suplog, 0 if a new one is to
 	// be made.
 	Suplog int
+	// Holder is that of the connection to suphold.
+	Holder int
 	// FastCGI are the listening sockets of FastCGI groups, by name.
 	FastCGI map[string]int
 	State   json.RawMessage
@@ -179,6 +181,10 @@ func (s *start) replace(snapshot *state.Snapshot, left daemon.Descriptors) error
 	if left.Suplog > 0 {
 		h.Suplog = left.Suplog
 		pass = append(pass, left.Suplog)
+	}
+	if left.Holder > 0 {
+		h.Holder = left.Holder
+		pass = append(pass, left.Holder)
 	}
 	h.FastCGI = left.Sockets
 	for _, fd := range left.Sockets {

@@ -240,6 +240,7 @@ func programKeys() []Key {
 			key(channel+"_logfile_timestamp", TypeBool, NamesProcess, "false", "put the time before each line").ours(),
 			key(channel+"_logfile_prefix", TypeText, NamesProcess, "", "text to put before each line, with \" | \" behind it").ours().example("%(program_name)s"),
 			choice(channel+"_on_full", NamesProcess, "when the log cannot be written: drop the oldest lines, or block the program", "drop", "block").ours(),
+			choice(channel+"_open", NamesProcess, "how the program has its "+channel+" open: w for writing only, or rw for reading, too; then every process that has it can take what is written there away", "w", "rw").ours(),
 		)
 	}
 	return append(keys,

@@ -74,9 +74,17 @@ func Pair() (*Conn, *os.File, error) {
 // Dial connects to the socket at path. The error is ECONNREFUSED if nobody
 // listens any more, ENOENT if there is no such socket.
 func Dial(path string) (*Conn, error) {
-	fd, err := newSocket()
+	fd, err := Connect(path)
 	if err != nil {
 		return nil, err
+	}
+	return NewConn(fd)
+}
+
+// Connect is Dial for those who speak another language there.
+func Connect(path string) (fd int, err error) {
+	if fd, err = newSocket(); err != nil {
+		return -1, err
 	}
 	err = withAddress(path, func(a unix.Sockaddr) error {
 		for {
@@ -87,9 +95,9 @@ func Dial(path string) (*Conn, error) {
 	})
 	if err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("cannot connect to %q: %w", path, err)
+		return -1, fmt.Errorf("cannot connect to %q: %w", path, err)
 	}
-	return NewConn(fd)
+	return fd, nil
 }
 
 func newSocket() (int, error) {

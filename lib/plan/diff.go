@@ -113,5 +113,6 @@ func sameStream(a, b *Stream) bool {
 		a.MaxAgeDays == b.MaxAgeDays &&
 		a.Timestamp == b.Timestamp &&
 		a.Prefix == b.Prefix &&
-		a.Block == b.Block
+		a.Block == b.Block &&
+		a.ReadWrite == b.ReadWrite
 }

@@ -295,6 +295,8 @@ type Stream struct {
 	// Block lets the program wait while its log cannot be written, instead
 	// of dropping the oldest lines.
 	Block bool
+	// ReadWrite opens the program's end of the pipe for reading, too.
+	ReadWrite bool
 }
 
 // Further gives the logs of More.

@@ -172,6 +172,7 @@ func (l *loader) stream(v *config.Values, channel string, s *Stream) {
 	s.Timestamp, _ = v.Bool(key + "_timestamp")
 	s.Prefix = v.Text(key + "_prefix").Text
 	s.Block = v.Choice(channel+"_on_full") == "block"
+	s.ReadWrite = v.Choice(channel+"_open") == "rw"
 	s.SyslogTag = v.Text(channel + "_syslog_tag").Text
 	s.SyslogFacility = 0
 	if name := v.Choice(channel + "_syslog_facility"); name != value.SyslogFacilities[0] {

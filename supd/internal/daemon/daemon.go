@@ -78,6 +78,8 @@ type Options struct {
 	// connection to suplog that the image before has left, 0 for none.
 	Upgraded   bool
 	SuplogConn int
+	// HolderConn is that of the connection to suphold.
+	HolderConn int
 	// Sockets are the listening sockets of FastCGI groups, by name, that the
 	// image before has left.
 	Sockets map[string]int
@@ -109,6 +111,8 @@ type Descriptors struct {
 	// Suplog is that of the connection to suplog, 0 if the next image is to make
 	// one.
 	Suplog int
+	// Holder is that of the connection to suphold.
+	Holder int
 	// Sockets are the listening sockets of FastCGI groups, by name.
 	Sockets map[string]int
 }
@@ -166,6 +170,7 @@ type Daemon struct {
 	quits, endings int
 	early          map[int]earlyExit
 	logs           *logPlane
+	holding        *holdPlane
 	events         *dispatcher
 	notify         *notifier  // nil without a service manager
 	leaving        *departure // set while shutting down or restarting
@@ -222,6 +227,7 @@ func New(opts Options) *Daemon {
 	d.cgroups = cgroup.New()
 	d.ears = newEars(d)
 	d.logs = newLogPlane(d)
+	d.holding = newHoldPlane(d)
 	d.events = newDispatcher(d)
 	d.notify = newNotifier(d)
 	return d
@@ -255,6 +261,7 @@ func (d *Daemon) Run(ctx context.Context) int {
 			d.opts.First()
 		}
 		d.logs.begin()
+		d.holding.begin()
 		d.begin()
 	}
 	// What ended before there was anybody to hear of it.
@@ -288,7 +295,9 @@ func (d *Daemon) Run(ctx context.Context) int {
 			d.timers.run(d.now())
 		}
 	}
+	d.holding.end()
 	d.logs.stop()
+	d.holding.awaitEnd()
 	cancel()
 	d.cgroups.RemoveEmpty()
 	if d.opts.StateDir != nil {

@@ -41,7 +41,7 @@ func (l *listener) started(stdout int) {
 	run := &listenerRun{l: l, stdout: stdout, logged: -1}
 	l.run = run
 	if l.p.out.pipe >= 0 {
-		if fd, err := openWriteEnd(l.p.out.pipe, -1); err == nil {
+		if fd, err := openWriteEnd(l.p.out.pipe, -1, false); err == nil {
 			_ = unix.SetNonblock(fd, true)
 			run.logged = fd
 		}

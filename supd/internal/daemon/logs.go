@@ -522,6 +522,9 @@ func (l *logPlane) heard(m *logwire.Message) {
 	case logwire.Keep:
 		closeAll(s.kept)
 		s.kept = m.FDs
+		if s.pipe >= 0 {
+			l.d.holding.holdStream(s)
+		}
 		return
 	case logwire.Data, logwire.Comm:
 		l.d.events.heard(s, m)

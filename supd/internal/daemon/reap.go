@@ -163,6 +163,7 @@ func (p *proc) ended(status unix.WaitStatus, turn process.Turn) {
 func (p *proc) endedAs(status unix.WaitStatus, known bool, turn process.Turn) {
 	p.d.timers.clear(p.deadline)
 	p.stdin.close()
+	p.d.holding.drop(keyOfRun(p.run.number))
 	p.end = &ending{status: status, known: known, turn: turn}
 	p.d.endings++
 	end := p.end

@@ -238,18 +238,35 @@ func (d *Daemon) toMonotonic(at time.Duration) time.Duration { return at + d.mon
 
 func (d *Daemon) fromMonotonic(at time.Duration) time.Duration { return at - d.monotonic }
 
-// deposit leaves a descriptor of a process with suplog, so that a supd after
+// deposit leaves a descriptor of a process with suplog, and our ends of its pipes,
+// which are of use only as long as somebody has them open, so that a supd after
 // us can learn of it, and how it ended, whatever was written down.
-func (d *Daemon) deposit(name string, pidfd int) {
+func (p *proc) deposit(name string, pidfd int) {
 	if pidfd < 0 {
 		return
 	}
+	d := p.d
 	if d.logs.conn == nil {
 		unix.Close(pidfd)
 		return
 	}
 	crash.Point(crash.BeforeDeposit)
-	d.logs.send(logwire.Message{Kind: logwire.Hold, Text: name, FDs: []int{pidfd}})
+	ends, err := duplicate(p.ends())
+	if err != nil {
+		ends = nil // they are held by suphold, too
+	}
+	d.logs.send(logwire.Message{Kind: logwire.Hold, Text: name, FDs: append([]int{pidfd}, ends...)})
+}
+
+// ends are our ends of the pipes of a run.
+func (p *proc) ends() (fds []int) {
+	if p.stdin.fd >= 0 {
+		fds = append(fds, p.stdin.fd)
+	}
+	if p.listener != nil && p.listener.run != nil && !p.listener.run.ended {
+		fds = append(fds, p.listener.run.stdout)
+	}
+	return fds
 }
 
 // withdraw gives the descriptor up.
@@ -303,7 +320,7 @@ func (d *Daemon) redeposit() {
 					unix.Close(pidfds[i])
 					continue
 				}
-				d.deposit(depositName(l.mark, l.pid), pidfds[i])
+				l.p.deposit(depositName(l.mark, l.pid), pidfds[i])
 			}
 		})
 	}()

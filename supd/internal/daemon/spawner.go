@@ -37,6 +37,7 @@ type programJob struct {
 	out, err  int // read ends of the pipes; err is -1 with redirect_stderr
 	listener  bool
 	stdin     func() (int, error) // nil for a pipe
+	hold      func(fds []int)     // has our ends of pipes outlive us
 	note      func(pid int)       // puts the start on record
 	done      func(spawned)       // on the loop
 }
@@ -213,6 +214,8 @@ func (d *Daemon) submit(p *proc) {
 	}
 	n := note{process: p.apiName(), run: p.run.number}
 	job.mark, job.note = p.mark, func(pid int) { n.pid = pid; d.recorder.note(n) }
+	number, name := p.run.number, p.fullName()
+	job.hold = func(fds []int) { d.holding.holdPipes(number, name, fds) }
 	d.inFlight++
 	job.done = func(r spawned) {
 		d.inFlight--
@@ -226,6 +229,7 @@ func (d *Daemon) submit(p *proc) {
 func (p *proc) spawned(r spawned) {
 	if r.err != nil {
 		p.returnsSocket = p.usesSocket
+		p.d.holding.drop(keyOfRun(p.run.number))
 		p.apply(process.SpawnFailed{Reason: r.err.Error()})
 		p.stdinDone()
 		return
@@ -236,7 +240,7 @@ func (p *proc) spawned(r spawned) {
 		p.listener.started(r.stdout)
 	}
 	p.run.pid, p.ticks = r.pid, r.ticks
-	p.d.deposit(depositName(p.mark, r.pid), r.pidfd)
+	p.deposit(depositName(p.mark, r.pid), r.pidfd)
 	p.apply(process.Spawned{PID: r.pid})
 	d := p.d
 	early := p.early

@@ -159,18 +159,11 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 			return fail(err)
 		}
-		// The program holds both ends of it, so that it does not come to the
-		// end of its input with us.
-		defer unix.Close(fds[0])
-		mine = append(mine, fds[1])
+		giveTo(fds[0], c.UID)
+		theirs, mine = append(theirs, fds[0]), append(mine, fds[1])
 		if err := unix.SetNonblock(fds[1], true); err != nil {
 			return fail(err)
 		}
-		fd, err := openWriteEnd(fds[0], c.UID)
-		if err != nil {
-			return fail(err)
-		}
-		theirs = append(theirs, fd)
 		r.stdin = fds[1]
 	}
 
@@ -187,20 +180,20 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 		if err := unix.SetNonblock(protocol, true); err != nil {
 			return fail(err)
 		}
-		fd, err := openWriteEnd(protocol, c.UID)
+		fd, err := openWriteEnd(protocol, c.UID, j.cfg.Stdout.ReadWrite)
 		if err != nil {
 			return fail(err)
 		}
 		theirs = append(theirs, fd)
 	} else {
-		fd, err := openWriteEnd(j.out, c.UID)
+		fd, err := openWriteEnd(j.out, c.UID, j.cfg.Stdout.ReadWrite)
 		if err != nil {
 			return fail(err)
 		}
 		theirs = append(theirs, fd)
 	}
 	if j.err >= 0 {
-		fd, err := openWriteEnd(j.err, c.UID)
+		fd, err := openWriteEnd(j.err, c.UID, j.cfg.Stderr.ReadWrite)
 		if err != nil {
 			return fail(err)
 		}
@@ -222,6 +215,7 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 			}()
 		}
 	}
+	j.hold(mine)
 	j.note(0)
 	crash.Point(crash.BeforeFork)
 	r.pid, r.err = s.Start(c)

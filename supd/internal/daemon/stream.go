@@ -29,7 +29,8 @@ const (
 
 // stream is what comes out of one pipe of a process entry, for as long as the
 // entry is there. We keep the read end, never reading it, and give suplog a
-// duplicate; each run of the program gets a freshly opened write end.
+// duplicate, and suphold another; each run of the program gets a freshly opened
+// write end.
 type stream struct {
 	p        *proc
 	id       logwire.Stream
@@ -193,6 +194,7 @@ func (s *stream) open() {
 		return
 	}
 	s.state, s.looks = streamAsked, 0
+	s.p.d.holding.holdStream(s)
 	m := logwire.Message{Kind: logwire.Open, Stream: s.id, Settings: s.settings, PID: s.p.run.number, FDs: fds}
 	if s.p.d.logs.conn == nil {
 		closeAll(fds) // nobody to be asked
@@ -311,14 +313,23 @@ func (s *stream) makePipe() error {
 	return nil
 }
 
-// openWriteEnd opens a new end for a program to write to. It is open for
-// reading, too, so that the program outlives the loss of every other reader,
-// and belongs to the program's user, so that it can open /dev/stdout.
-func openWriteEnd(pipe, uid int) (int, error) {
+// openWriteEnd opens a new end for a program to write to. The pipe belongs to the
+// program's user, so that it can open /dev/stdout; nobody else can. With readable
+// the end is open for reading, too.
+func openWriteEnd(pipe, uid int, readable bool) (int, error) {
+	giveTo(pipe, uid)
+	how := unix.O_WRONLY
+	if readable {
+		how = unix.O_RDWR
+	}
+	return unix.Open("/proc/self/fd/"+strconv.Itoa(pipe), how|unix.O_CLOEXEC, 0)
+}
+
+// giveTo makes a pipe belong to a program's user, if it has one of its own.
+func giveTo(pipe, uid int) {
 	if uid >= 0 {
 		_ = unix.Fchown(pipe, uid, -1)
 	}
-	return unix.Open("/proc/self/fd/"+strconv.Itoa(pipe), unix.O_RDWR|unix.O_CLOEXEC, 0)
 }
 
 // announceRun tells suplog which run writes from now on.
@@ -385,6 +396,7 @@ func (s *stream) renumber() {
 
 func (s *stream) release() {
 	if s.pipe >= 0 {
+		s.p.d.holding.drop(uint64(s.id))
 		unix.Close(s.pipe)
 		s.pipe = -1
 	}

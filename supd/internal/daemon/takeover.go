@@ -38,7 +38,7 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 	if d.opts.Upgraded && saved != nil {
 		// The groups are those that were active, and nothing was under way.
 		e := &estate{State: saved, succession: inherit(groups)}
-		e.logger = d.logs.find(saved.Suplog, saved.SuplogTicks)
+		e.logger, e.held = d.logs.find(saved.Suplog, saved.SuplogTicks), d.holding.find()
 		d.takeOver(e)
 		d.recordLife("upgraded", fmt.Sprintf("generation %d, %d programs run on", d.generation, d.kept))
 		d.log.Print(activity.Info, fmt.Sprintf("upgraded in place, generation %d: %d programs run on", d.generation, d.kept))
@@ -54,9 +54,9 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 			groups = append(groups, &d.plan.Groups[i])
 		}
 	}
-	e.logger = d.logs.find(e.Suplog, e.SuplogTicks)
+	e.logger, e.held = d.logs.find(e.Suplog, e.SuplogTicks), d.holding.find()
 	alive := e.survivors()
-	if len(alive) == 0 && e.logger == nil {
+	if len(alive) == 0 && e.logger == nil && e.held == nil {
 		// What stood in the state were facts about what is gone. Only the
 		// numbers of runs go on, for the sake of what a program may have left.
 		d.lastRun = e.Runs
@@ -83,6 +83,7 @@ type estate struct {
 	// living are the processes with marks of ours, by the name of the process.
 	living map[string]state.Living
 	logger *predecessor
+	held   *heldBefore // by suphold
 	succession
 }
 
@@ -129,7 +130,9 @@ func (d *Daemon) takeOver(e *estate) {
 		d.addGroupAs(cfg, saved)
 	}
 	d.logs.lastSeq = e.Asked
-	d.logs.goOn(e.logger, func(p *proc) bool { return saved[p.entry()] != nil })
+	kept := func(p *proc) bool { return saved[p.entry()] != nil }
+	d.logs.goOn(e.logger, kept)
+	d.holding.goOn(e.held, kept)
 	d.adoptSockets()
 	ended := d.endedUnwritten(e.living)
 	var leave []*proc
@@ -171,6 +174,10 @@ func (d *Daemon) takeOver(e *estate) {
 		}
 	}
 	d.soon(d.logs.settleDeposits)
+	d.soon(d.holding.settle)
+	if e.logger == nil {
+		d.soon(d.redeposit) // with the new suplog
+	}
 	d.dirty = true
 	if len(e.Pools) > 0 {
 		d.events.restorePools(e.Pools)
@@ -411,6 +418,7 @@ func (p *proc) adoptPipes(listenerState string) {
 	if p.listener != nil {
 		p.adoptListener(listenerState)
 	}
+	p.d.holding.holdRun(p)
 }
 
 // runNumber is the number in a process's mark.

@@ -248,7 +248,7 @@ func (d *Daemon) lastStep(stdin map[string]map[string][]byte, patience time.Dura
 	snapshot.Pools = d.events.savePools()
 	snapshot.Asked = d.logs.lastSeq
 	snapshot.Stdin = stdin
-	left := Descriptors{Sockets: map[string]int{}}
+	left := Descriptors{Sockets: map[string]int{}, Holder: d.holding.fd()}
 	for _, g := range d.order {
 		if g.socket != nil && g.socket.FD() >= 0 {
 			left.Sockets[g.name()] = g.socket.FD()

@@ -20,6 +20,7 @@ const (
 	stateName  = "state"
 	keyName    = "key"
 	socketName = "keeper.sock"
+	holderName = "holder.sock"
 )
 
 // Dir is a state directory that this daemon has to itself. It was opened and looked
@@ -262,6 +263,9 @@ func (d *Dir) Notes() []string { return d.notes }
 
 // Socket is the path of suplog's control socket, good for this process only.
 func (d *Dir) Socket() string { return "/proc/self/fd/" + strconv.Itoa(d.fd) + "/" + socketName }
+
+// HolderSocket is the path of suphold's.
+func (d *Dir) HolderSocket() string { return "/proc/self/fd/" + strconv.Itoa(d.fd) + "/" + holderName }
 
 // Load reads what an earlier daemon has left. Without anything, or after the
 // machine was started anew, the result is nil without an error. The error
