@@ -79,7 +79,6 @@ var allowed = map[string]string{
 
 	// The state directory.
 	"supd/internal/state/": "the state directory by its descriptor, which safepath has walked to and which only we can write; and /proc",
-	"supd/upgrade.go":      "the state directory, which only we can write",
 	"logwire/conn.go":      "suplog's socket in the state directory, which only we can write",
 }
 

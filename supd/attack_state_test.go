@@ -1,13 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"sup/lib/suptest"
 	"sup/supd/internal/state"
@@ -184,5 +188,164 @@ startsecs=0
 		if _, ended, err := state.Ticks(pid); err != nil || ended {
 			t.Errorf("process %d of another was ended", pid)
 		}
+	}
+}
+
+// evilState is what an attacker leaves in a state directory of his: a group whose
+// program writes to a file of root's.
+func evilState(t *testing.T, path string) []byte {
+	t.Helper()
+	group := `{"Name":"web","Processes":[{"Name":"web","Group":"web","Command":"/usr/bin/touch ` + path + `.rooted","UID":-1,"AutoStart":true}]}`
+	s := state.Snapshot{
+		Head:   state.Head{Version: state.Version, BootID: state.BootID(), PIDNS: state.PIDNamespace(), Dir: path, Instance: state.OldInstance(path), Generation: 1, Supd: 1},
+		Groups: [][]byte{[]byte(group)}, Processes: [][]byte{[]byte(`{"group":"web","name":"web","state":0}`)},
+	}
+	text, err := s.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// In a directory of another user a state directory could be exchanged at any moment:
+// it is made elsewhere, and what lies there is used only if it is ours, by the
+// descriptor that was looked at.
+func TestAttackStateDirectoryOfAnother(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root has anything to fear")
+	}
+	const config = "[program:web]\ncommand=/bin/sleep 1000\nstartsecs=0\n"
+	app := t.TempDir()
+	pidfile := filepath.Join(app, "attack-"+strconv.Itoa(os.Getpid())+".pid")
+	beside := pidfile + ".state"
+	t.Cleanup(func() { removePlaces(t, pidfile) })
+	evil := filepath.Join(app, "evil")
+	own := func(paths ...string) {
+		t.Helper()
+		for _, path := range paths {
+			if err := os.Chown(path, nobody, nobody); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Mkdir(evil, 0o700))
+	must(os.WriteFile(filepath.Join(evil, "state"), evilState(t, beside), 0o600))
+	must(os.WriteFile(filepath.Join(evil, "lock"), []byte("4711\n"), 0o600))
+	own(app, evil, filepath.Join(evil, "state"), filepath.Join(evil, "lock"))
+
+	check := func(d *suptest.Daemon, when string) int {
+		t.Helper()
+		d.Wait("RUNNING", "web")
+		pid := d.Info("web").PID
+		if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); string(line) != "/bin/sleep\x001000\x00" {
+			t.Fatalf("%s: web is %q", when, line)
+		}
+		if _, err := os.Stat(beside + ".rooted"); err == nil {
+			t.Fatalf("%s: root has executed a command of the attacker", when)
+		}
+		return pid
+	}
+
+	// His own directory, and a link to it.
+	must(os.Rename(evil, beside))
+	d := suptest.Start(t, suptest.Options{Config: config, Args: []string{"-j", pidfile}})
+	pid := check(d, "a directory of his")
+	d.Crash()
+	must(os.Rename(beside, evil))
+	must(os.Symlink("evil", beside))
+	d.Relaunch()
+	if again := check(d, "a link"); again != pid {
+		t.Errorf("web had pid %d, has %d: the state was not kept where only root can write", pid, again)
+	}
+	if text, err := os.ReadFile(filepath.Join(evil, "lock")); err != nil || string(text) != "4711\n" {
+		t.Errorf("the lock of the attacker was written: %q, %v", text, err)
+	}
+	must(os.Remove(beside))
+
+	// Exchanged all the time while the daemon starts: with what an earlier version
+	// has left there.
+	real := filepath.Join(app, "real")
+	must(os.Mkdir(real, 0o700))
+	must(os.Rename(real, beside))
+	done, flipped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(flipped)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				_ = unix.Renameat2(unix.AT_FDCWD, evil, unix.AT_FDCWD, beside, unix.RENAME_EXCHANGE)
+			}
+		}
+	}()
+	for range 5 {
+		d.Crash()
+		d.Relaunch()
+		check(d, "an exchange")
+	}
+	close(done)
+	<-flipped
+	d.Stop()
+	if found, _ := filepath.Glob("/run/sup/" + strings.TrimSuffix(filepath.Base(pidfile), ".pid") + "-*"); len(found) != 1 {
+		t.Errorf("state directories: %v", found)
+	}
+}
+
+// A state directory that the configuration names is refused where others could put
+// another one in its place, with a line that says so.
+func TestAttackStateDirectoryRefused(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root may give directories away")
+	}
+	for name, spoil := range map[string]func(dir string) error{
+		"another user's":     func(dir string) error { return os.Chown(dir, nobody, nobody) },
+		"writable by others": func(dir string) error { return os.Chmod(dir, 0o777) },
+		"writable by a group": func(dir string) error {
+			return errors.Join(os.Chown(dir, 0, nobody), os.Chmod(dir, 0o775))
+		},
+		"sticky, another user's": func(dir string) error {
+			return errors.Join(os.Chown(dir, nobody, nobody), os.Chmod(dir, 0o777|os.ModeSticky))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			here := t.TempDir()
+			config := "[supervisord]\nlogfile=%(here)s/log\npidfile=%(here)s/pid\nstatedir=" + dir + "/x.state\n"
+			if err := os.WriteFile(here+"/supervisord.conf", []byte(config), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			suptest.Tool(t, "suplog")
+			text, err := exec.Command(suptest.Tool(t, "supd"), "-n", "-c", here+"/supervisord.conf").CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 2 {
+				t.Errorf("it ended with %v", err)
+			}
+			if !strings.Contains(string(text), "statedir="+dir+"/x.state cannot be used: ") || !strings.Contains(string(text), "hint: ") {
+				t.Errorf("it says %q", text)
+			}
+			if _, err := os.Stat(dir + "/x.state"); err == nil {
+				t.Error("it was made all the same")
+			}
+		})
+	}
+	// In root's own sticky directory it is allowed.
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	d := suptest.Start(t, suptest.Options{Config: "statedir=" + dir + "/x.state\n[program:a]\ncommand=sleep 1000\nstartsecs=0\n"})
+	d.Wait("RUNNING", "a")
+	if _, err := os.Stat(dir + "/x.state/key"); err != nil {
+		t.Error(err)
 	}
 }

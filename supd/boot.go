@@ -201,6 +201,8 @@ func (s *start) openState() error {
 		s.useState()
 		return nil
 	}
+	var dir *state.Dir
+	var err error
 	switch path {
 	case "none":
 		return nil
@@ -210,11 +212,12 @@ func (s *start) openState() error {
 		if specialFile(s.plan.Daemon.Pidfile) {
 			return nil
 		}
-		path = s.plan.Daemon.Pidfile + ".state"
+		dir, err = state.OpenFor(s.plan.Daemon.Pidfile)
+	default:
+		dir, err = state.OpenAt(path)
 	}
-	dir, err := state.Open(path)
 	var locked *state.LockedError
-	if errors.As(err, &locked) && !locked.Elsewhere {
+	if errors.As(err, &locked) && !locked.Elsewhere || errors.As(err, new(*state.UnsafeError)) {
 		return err
 	}
 	if err != nil {

@@ -134,13 +134,8 @@ func checkUpgrade(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return usageError(stderr, args[0], err)
 	}
-	dir := p.Daemon.StateDir
-	if dir == "" {
-		dir = p.Daemon.Pidfile + ".state"
-	}
-	text, err := os.ReadFile(dir + "/state")
-	if err == nil && dir != "none" {
-		if _, err := state.Parse(text); err != nil {
+	if dir := p.Daemon.StateDir; dir != "none" {
+		if _, err := state.Peek(dir, p.Daemon.Pidfile); err != nil {
 			return usageError(stderr, args[0], err)
 		}
 	}

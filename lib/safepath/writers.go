@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -142,4 +144,16 @@ func onlyGroupOf(gid, uid int) bool {
 	}
 	g, err := user.LookupGroupId(u.Gid)
 	return err == nil && g.Name == u.Username
+}
+
+// Replacers says who, beside root and ourselves, could put another directory in the
+// place of one, or be the first to make one of those above it. What lies in a sticky
+// directory of root's is only its owner's to replace; that it may be made there by
+// somebody else first is for its user to see, by its owner.
+func Replacers(path string) ([]Writer, error) {
+	path = filepath.Clean(path)
+	writers, err := Writers(path)
+	return slices.DeleteFunc(writers, func(w Writer) bool {
+		return w.Make == filepath.Base(path) || w.Make == "" && w.Path == path
+	}), err
 }

@@ -184,6 +184,9 @@ func (d *Daemon) snapshot() *state.Snapshot {
 		Supd: os.Getpid(), Runs: d.lastRun, Serial: d.events.hub.Serial(),
 		Suplog: d.logs.pid, SuplogTicks: d.logs.ticks, Leaving: d.mood != MoodRunning,
 	}}
+	if dir := d.opts.StateDir; dir != nil {
+		s.Dir = dir.Path()
+	}
 	for w := range d.sweeps {
 		s.Sweeps = append(s.Sweeps, state.Sweep{Leader: w.run.Leader, Ticks: w.run.Ticks, Mark: w.run.Mark, Unseen: w.run.Unseen, UntilMono: d.toMonotonic(w.until)})
 	}

@@ -30,6 +30,7 @@ type Dir struct {
 	path      string
 	fd        int // -1 if there is none any more
 	lock      *os.File
+	isNew     bool // there was no lock before
 	abandoned bool
 	identity  *Identity
 	notes     []string
@@ -59,40 +60,69 @@ func (e *LockedError) Error() string {
 }
 
 // Open makes the directory if need be, and locks it. The error is a
-// *LockedError if another daemon has it.
+// *LockedError if another daemon has it. Whether others could replace it is for the
+// caller to know, see [OpenAt] and [OpenFor].
 func Open(path string) (*Dir, error) {
-	fd, err := openDir(path)
+	d, err := acquire(path, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.settle(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// acquire opens and locks a directory, and writes nothing into it.
+func acquire(path string, create bool) (*Dir, error) {
+	fd, err := openDir(path, create)
 	if err != nil {
 		return nil, err
 	}
 	d := &Dir{path: path, fd: fd}
-	isNew, err := d.take()
-	if err != nil {
+	if err := d.take(); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
 	owner := readOwner(d.lock)
-	d.abandoned = owner.pid > 0 && owner.maybeHere() || isNew && len(Loggers(path)) > 0
+	d.abandoned = owner.pid > 0 && owner.maybeHere() || d.isNew && len(Loggers(path)) > 0
+	return d, nil
+}
+
+// settle makes the directory ours: it reads what is on record, says who has it, and
+// finds out the identity that belongs to it.
+func (d *Dir) settle() error {
 	if d.abandoned {
 		d.readRecords()
 	}
 	ownLife().sign(d.lock)
-	d.identify()
-	return d, nil
+	if known := d.identify(); !known && d.isNew && d.abandoned && oldMarks(d.path) {
+		// There was a directory, it was removed, and what is there to find programs
+		// by proves nothing.
+		_ = unix.Unlinkat(d.fd, keyName, 0)
+		_ = unix.Unlinkat(d.fd, lockName, 0)
+		return stillServed(d.path, errors.New("it was removed"))
+	}
+	return nil
 }
 
 // openDir opens a directory, and makes sure that it is ours and closed to others.
-func openDir(path string) (int, error) {
-	if err := safepath.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return -1, fmt.Errorf("cannot make the state directory: %w", err)
+func openDir(path string, create bool) (int, error) {
+	if create {
+		if err := safepath.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return -1, fmt.Errorf("cannot make the state directory: %w", err)
+		}
 	}
 	parent, name, err := safepath.In(path)
 	if err != nil {
 		return -1, fmt.Errorf("cannot make the state directory: %w", err)
 	}
 	defer parent.Close()
-	if err := unix.Mkdirat(parent.FD(), name, 0o700); err != nil && err != unix.EEXIST {
-		return -1, fmt.Errorf("cannot make the state directory %s: %w", path, err)
+	if create {
+		if err := unix.Mkdirat(parent.FD(), name, 0o700); err != nil && err != unix.EEXIST {
+			return -1, fmt.Errorf("cannot make the state directory %s: %w", path, err)
+		}
 	}
 	fd, err := unix.Openat(parent.FD(), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	switch err {
@@ -157,25 +187,25 @@ func (d *Dir) open(name string, flags int, secret bool) (*os.File, error) {
 
 var errReadable = errors.New("others could read it")
 
-// take locks the directory, and reports whether there was no lock before.
-func (d *Dir) take() (isNew bool, err error) {
+// take locks the directory.
+func (d *Dir) take() error {
 	lock, err := d.open(lockName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, false)
-	if isNew = err == nil; !isNew {
+	if d.isNew = err == nil; !d.isNew {
 		lock, err = d.open(lockName, unix.O_RDWR|unix.O_CREAT, false)
 	}
 	if err != nil {
-		return false, fmt.Errorf("cannot open the lock of the state directory %s: %w", d.path, err)
+		return fmt.Errorf("cannot open the lock of the state directory %s: %w", d.path, err)
 	}
 	if err := flock(int(lock.Fd())); err != nil {
 		defer lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			owner := readOwner(lock)
-			return false, &LockedError{d.path, owner.pid, owner.elsewhere(lock)}
+			return &LockedError{d.path, owner.pid, owner.elsewhere(lock)}
 		}
-		return false, fmt.Errorf("cannot lock the state directory %s: %w", d.path, err)
+		return fmt.Errorf("cannot lock the state directory %s: %w", d.path, err)
 	}
 	d.lock = lock
-	return isNew, nil
+	return nil
 }
 
 // lockPatience is how long a lock is waited for. A daemon that was killed while
@@ -225,7 +255,7 @@ func Inherit(from Inherited) *Dir {
 	ownLife().sign(d.lock)
 	var ok bool
 	if d.identity, ok = ParseSecret(from.Secret); !ok {
-		d.identify()
+		_ = d.identify()
 	}
 	return d
 }

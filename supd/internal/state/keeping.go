@@ -40,13 +40,14 @@ func (id *Identity) MemoryFile() (int, error) {
 // Identity is that of the line of daemons that use the directory.
 func (d *Dir) Identity() *Identity { return d.identity }
 
-// identify finds out the identity that belongs to the directory, or makes one.
-func (d *Dir) identify() {
+// identify finds out the identity that belongs to the directory, or makes one. It
+// reports whether there was one.
+func (d *Dir) identify() (known bool) {
 	text, err := d.readAll(keyName, secretLen+1, true)
 	if err == nil {
 		var ok bool
 		if d.identity, ok = ParseSecret(string(text)); ok {
-			return
+			return true
 		}
 		err = errors.New("it is damaged")
 	}
@@ -57,12 +58,32 @@ func (d *Dir) identify() {
 	if !errors.Is(err, errReadable) && d.abandoned {
 		d.identity = askLoggers(d.path)
 	}
-	if d.identity == nil {
+	if known = d.identity != nil; !known {
 		d.identity = NewIdentity()
 	}
 	if err := d.write(keyName, []byte(d.identity.Secret()), func() {}); err != nil && d.fd >= 0 {
 		d.notes = append(d.notes, fmt.Sprintf("cannot write the key in %s: %v", d.path, err))
 	}
+	return known
+}
+
+// oldMarks reports whether there are processes with marks from before there were
+// proofs, made for a directory at a path.
+func oldMarks(path string) bool {
+	var r reader
+	for _, pid := range processes() {
+		environ, err := r.read(pid, "environ")
+		if err != nil {
+			continue
+		}
+		if m := ParseMark(markIn(environ)); !m.Old() || m.Instance != OldInstance(path) {
+			continue
+		}
+		if c, err := r.credentials(pid); err == nil && c.ours {
+			return true
+		}
+	}
+	return false
 }
 
 // askLoggers looks for the identity that a log process of a directory holds, nil if

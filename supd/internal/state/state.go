@@ -36,6 +36,8 @@ type Head struct {
 	Instance string `json:"instance"`
 	// Generation counts the daemons that have taken over from each other.
 	Generation int `json:"generation"`
+	// Dir is the path of the state directory.
+	Dir string `json:"dir,omitempty"`
 	// Supd is the pid of the daemon that wrote this.
 	Supd int `json:"supd"`
 	// Suplog is the pid of the log process, SuplogTicks when it was started.
