@@ -187,6 +187,9 @@ func (l *linter) groups() {
 // plainName reports a name of several lines, or with what acts on a terminal.
 // Where it is shown, and in events, it is not what it is.
 func (l *linter) plainName(w where, name string) {
+	if l.failed[w.section+"\x00"+w.key] {
+		return // the name is no name, which is told already
+	}
 	if plain := value.Token(name); plain != name {
 		l.fail("control-character", w, "write for example "+strings.Join(strings.FieldsFunc(name, func(r rune) bool {
 			return value.Token(string(r)) != string(r)

@@ -210,7 +210,7 @@ func (l *logPlane) attach(conn *logwire.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.conn, l.cancel = conn, cancel
 	l.out, l.sending = newQueue[logwire.Message](), new(atomic.Int64)
-	l.reading = &wireReader{resume: make(chan struct{}, 1)}
+	l.reading = &wireReader{resume: make(chan struct{}, 1), waiting: make(chan struct{}, mostWaiting)}
 	go writeWire(ctx, conn, l.out, l.sending, l)
 	go readWire(conn, l.reading, l)
 }
@@ -290,8 +290,16 @@ func readWire(conn *logwire.Conn, r *wireReader, l *logPlane) {
 			return
 		}
 		m.Data = slices.Clone(m.Data)
+		select {
+		case r.waiting <- struct{}{}:
+		case <-l.d.done:
+			return
+		}
 		if !conn.More() {
-			l.d.post(func() { l.heard(&m) })
+			l.d.post(func() {
+				<-r.waiting
+				l.heard(&m)
+			})
 			continue
 		}
 		several := []logwire.Message{m}
@@ -303,6 +311,7 @@ func readWire(conn *logwire.Conn, r *wireReader, l *logPlane) {
 			}
 		}
 		l.d.post(func() {
+			<-r.waiting
 			for i := range several {
 				l.heard(&several[i])
 			}
@@ -314,7 +323,13 @@ func readWire(conn *logwire.Conn, r *wireReader, l *logPlane) {
 type wireReader struct {
 	paused func()        // called when it pauses, if set
 	resume chan struct{} // lets it go on
+	// waiting has an element for each piece that the loop has yet to deal with.
+	// Programs can write more than it can, and others want its attention, too.
+	waiting chan struct{}
 }
+
+// mostWaiting bounds them. What suplog says further waits in its pipes.
+const mostWaiting = 16
 
 func (r *wireReader) pausedNow() {
 	if f := r.paused; f != nil {

@@ -10,6 +10,8 @@
 //	                    had before, and within how many nanoseconds
 //	worker say N        writes N lines of 100 bytes in a second, until it is killed
 //	worker pour N       writes 100 times as much, in pieces of 100 lines
+//	worker break KIND   is an event listener, or a program with captured sections,
+//	                    that breaks the protocol in one of some ways
 //
 // Of NAME there may be one at a time: it holds a lock on NAME.lock, and who finds
 // it taken says so in the file "twice". NAME.runs has a line "began PID" and,
@@ -31,7 +33,7 @@ import (
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: worker lines NAME | listen FILE | answer FILE | say N | pour N")
+		fmt.Fprintln(os.Stderr, "usage: worker lines NAME | listen FILE | answer FILE | say N | pour N | break KIND")
 		os.Exit(2)
 	}
 	var err error
@@ -46,6 +48,8 @@ func main() {
 		err = say(os.Args[2], 1)
 	case "pour":
 		err = say(os.Args[2], 100)
+	case "break":
+		err = breakProtocol(os.Args[2])
 	default:
 		err = fmt.Errorf("unknown kind %q", os.Args[1])
 	}
