@@ -74,6 +74,7 @@ var libraries = map[string]string{
 	"github.com/rogpeppe/go-internal/testscript": "suptest",
 	"golang.org/x/crypto/argon2":                 "password",
 	"golang.org/x/crypto/bcrypt":                 "password",
+	"golang.org/x/crypto/chacha20poly1305":       "supd/internal/server",
 	"gopkg.in/ini.v1":                            "config",
 	"gopkg.in/natefinch/lumberjack.v2":           "logfile",
 }

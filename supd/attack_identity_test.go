@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"sup/lib/client"
 	"sup/lib/suptest"
 )
 
@@ -443,5 +444,54 @@ func TestAttackHalfTLS(t *testing.T) {
 	d.Stop()
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("the daemon has taken %s to end", took)
+	}
+}
+
+// Calls that wait are answered by the next image, or the one after it, through
+// TLS, with the rights that a client's certificate gives.
+func TestUpgradeKeepsCallsThroughTLS(t *testing.T) {
+	dir := t.TempDir()
+	ours := newAuthority(t, "ours")
+	cert, key := ours.sign(t, serverCert("sup.test"))
+	writePEM(t, dir+"/server.pem", key, cert)
+	writePEM(t, dir+"/ca.pem", nil, ours.cert)
+	cert, key = ours.sign(t, clientCert("deploy"))
+	writePEM(t, dir+"/deploy.pem", key, cert)
+	port := freePort(t)
+	d := suptest.Start(t, suptest.Options{Config: fmt.Sprintf(`[inet_http_server]
+port=127.0.0.1:%d
+certificate=%s/server.pem
+client_ca=%s/ca.pem
+roles=operate: CN=deploy(stubborn)
+[program:stubborn]
+command=sh -c 'trap "" TERM; echo yes >deaf; while [ ! -e go ]; do sleep 0.02; done'
+directory=%%(here)s
+startsecs=0
+stopwaitsecs=1000
+[supervisord]
+`, port, dir, dir)})
+	d.WaitFile("deaf", "yes")
+	c, err := client.New(fmt.Sprintf("https://127.0.0.1:%d", port), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Secure(client.TLS{CA: dir + "/ca.pem", Certificate: dir + "/deploy.pem"})
+	if _, err := c.PID(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan error, 1)
+	go func() { answer <- c.StopProcess(t.Context(), "stubborn") }()
+	d.Wait("STOPPING", "stubborn")
+	upgraded(t, d, 1)
+	upgraded(t, d, 2)
+	d.WriteFile("go", "")
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+	d.Wait("STOPPED", "stubborn")
+	// The connection is another one now.
+	if _, err := c.PID(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

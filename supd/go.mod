@@ -3,6 +3,7 @@ module sup/supd
 go 1.26.0
 
 require (
+	golang.org/x/crypto v0.58.0
 	golang.org/x/sys v0.49.0
 	sup/lib v0.0.0
 )
@@ -10,7 +11,6 @@ require (
 require (
 	github.com/kolo/xmlrpc v0.0.0-20220921171641-a4b6fa1dd06b // indirect
 	github.com/rogpeppe/go-internal v1.16.0 // indirect
-	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
 	gopkg.in/ini.v1 v1.67.3 // indirect

@@ -60,6 +60,7 @@ func (c *conn) serve() {
 			c.handOver(l.take())
 			return
 		}
+		h.close = h.close || c.last
 		if !c.answerCall(&h) || !c.idle() {
 			if !c.held {
 				c.linger()

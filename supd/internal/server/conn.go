@@ -33,12 +33,15 @@ var start = time.Now()
 type conn struct {
 	net.Conn          // with TLS, where the server has it
 	sock     net.Conn // what the kernel knows
-	ep       *endpoint
-	peer     visitor // who is at the other end, as far as the connection tells
-	state    atomic.Int32
-	since    atomic.Int64 // when it last changed to waiting, since start
-	asked    atomic.Bool  // a request has come over it
-	once     sync.Once
+	below    *tap     // between the two, nil without TLS
+	// last is set when the connection ends with the next answer.
+	last  bool
+	ep    *endpoint
+	peer  visitor // who is at the other end, as far as the connection tells
+	state atomic.Int32
+	since atomic.Int64 // when it last changed to waiting, since start
+	asked atomic.Bool  // a request has come over it
+	once  sync.Once
 
 	// ahead is what has been read and not yet been given to net/http.
 	ahead []byte
@@ -58,7 +61,7 @@ type conn struct {
 func newConn(ep *endpoint, nc net.Conn) *conn {
 	c := &conn{Conn: nc, sock: nc, ep: ep, peer: peerOf(nc, ep.conf.Roles != nil)}
 	if ep.tls != nil {
-		c.Conn = ep.tls.wrap(nc)
+		c.Conn, c.below = ep.tls.wrap(nc)
 	}
 	c.since.Store(int64(time.Since(start)))
 	return c
@@ -102,7 +105,7 @@ func (c *conn) Close() error {
 		if !c.held {
 			c.discard()
 		}
-		if c.Conn == c.sock {
+		if c.Conn == c.sock || c.held {
 			c.end()
 			return
 		}
@@ -121,7 +124,12 @@ const farewellTimeout = time.Second
 
 // end closes the connection; it is forgotten then.
 func (c *conn) end() {
-	c.Conn.Close()
+	if c.held {
+		// Whoever goes on with it has something to say yet.
+		c.sock.Close()
+	} else {
+		c.Conn.Close()
+	}
 	c.ep.mu.Lock()
 	delete(c.ep.open, c)
 	c.ep.mu.Unlock()

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 )
@@ -16,14 +19,25 @@ type HeldCall struct {
 	Request []byte
 	// Memo is the backend's.
 	Memo json.RawMessage
+	// TLS is nil if the answer goes out as it is.
+	TLS *Sealed
 }
 
 // hold keeps the call that was read last, and its connection, for whoever goes
 // on with it. It reports false if that cannot be done.
 func (c *conn) hold(request []byte, memo json.RawMessage) bool {
-	nc, ok := c.Conn.(interface{ File() (*os.File, error) })
+	nc, ok := c.sock.(interface{ File() (*os.File, error) })
 	if !ok {
 		return false
+	}
+	var sealed *Sealed
+	switch t := c.Conn.(type) {
+	case *tls.Conn:
+		if sealed = c.below.sealed(t.ConnectionState()); sealed == nil {
+			return false
+		}
+	case *sealedConn:
+		sealed = t.again()
 	}
 	file, err := nc.File()
 	if err != nil {
@@ -32,7 +46,7 @@ func (c *conn) hold(request []byte, memo json.RawMessage) bool {
 	s := c.ep.srv
 	s.heldMu.Lock()
 	defer s.heldMu.Unlock()
-	s.held = append(s.held, HeldCall{Address(c.ep.conf), file, append([]byte(nil), request...), memo})
+	s.held = append(s.held, HeldCall{Address(c.ep.conf), file, append([]byte(nil), request...), memo, sealed})
 	c.held = true
 	return true
 }
@@ -67,12 +81,37 @@ func (s *Server) Continue(calls []HeldCall) {
 			nc.Close()
 			continue
 		}
-		c := newConn(ep, nc)
+		c, err := newHeld(ep, nc, h.TLS)
+		if err != nil {
+			nc.Close()
+			continue
+		}
 		c.asked.Store(true)
 		c.memo = h.Memo
 		c.calls.buf = h.Request
 		go ep.receive(c)
 	}
+}
+
+// newHeld is a connection on which an answer is awaited.
+func newHeld(ep *endpoint, nc net.Conn, sealed *Sealed) (*conn, error) {
+	c := newConn(ep, nc)
+	switch {
+	case sealed != nil:
+		conn, err := sealed.open(nc)
+		if err != nil {
+			return nil, err
+		}
+		c.Conn, c.below, c.last = conn, nil, true
+		if sealed.Client != nil {
+			if c.peer.cert, err = x509.ParseCertificate(sealed.Client); err != nil {
+				return nil, err
+			}
+		}
+	case c.below != nil:
+		return nil, errors.ErrUnsupported
+	}
+	return c, nil
 }
 
 func (s *Server) endpointAt(address string) *endpoint {

@@ -57,6 +57,9 @@ func loadTLS(conf plan.Server) (*tls.Config, error) {
 		return nil, fmt.Errorf("cannot use the certificate %s with the key %s: %w", conf.Certificate, conf.Key, err)
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	// A session that is resumed would go on with a client's certificate that is no
+	// longer good, and a ticket would be a record too many for an upgrade.
+	config.SessionTicketsDisabled = true
 	if conf.ClientCA == "" {
 		return config, nil
 	}
@@ -72,9 +75,6 @@ func loadTLS(conf plan.Server) (*tls.Config, error) {
 	if conf.ClientCertOptional {
 		config.ClientAuth = tls.VerifyClientCertIfGiven
 	}
-	// A session that is resumed would go on with a certificate that is no longer
-	// good.
-	config.SessionTicketsDisabled = true
 	return config, nil
 }
 
@@ -123,11 +123,16 @@ func (c *certificates) current() *tls.Config {
 
 // wrap puts TLS on a connection. The handshake is made when the connection is
 // served.
-func (c *certificates) wrap(nc net.Conn) *tls.Conn {
-	return tls.Server(nc, &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current(), nil },
-	})
+func (c *certificates) wrap(nc net.Conn) (*tls.Conn, *tap) {
+	below := &tap{Conn: nc}
+	return tls.Server(below, &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			config := c.current().Clone()
+			config.KeyLogWriter = below.keyLog()
+			return config, nil
+		},
+	}), below
 }
 
 // handshakeTimeout is how long a client has to agree on TLS.
@@ -147,13 +152,14 @@ func (c *conn) handshake() bool {
 	defer cancel()
 	err := t.HandshakeContext(ctx)
 	if err == nil {
+		c.below.counts.Store(true)
 		if chain := t.ConnectionState().VerifiedChains; len(chain) > 0 {
 			c.peer.cert = chain[0][0]
 		}
 		return true
 	}
 	var other tls.RecordHeaderError
-	if errors.As(err, &other) && other.Conn != nil && looksLikeHTTP(other.RecordHeader) {
+	if errors.As(err, &other) && looksLikeHTTP(other.RecordHeader) {
 		c.sock.SetWriteDeadline(time.Now().Add(time.Second))
 		io.WriteString(c.sock, plainAnswer)
 		return false
