@@ -68,10 +68,15 @@ func (b *budget) give(n int64) { b.left.Add(n) }
 // not so large: what they say takes several times their size while they are
 // read. They are served in the order in which they came.
 type turns struct {
+	all   int64 // the most that a turn can take
 	mu    sync.Mutex
-	room  int64
+	room  int64 // what is left of it
 	queue []*turn
 }
+
+// turnWeight is how many times its size a request may take while it is read:
+// <value/>, 8 bytes, becomes more than a hundred.
+const turnWeight = 16
 
 type turn struct {
 	size int64

@@ -40,7 +40,7 @@ func parseHead(b []byte) (h callHead, v verdict) {
 		return h, other
 	}
 	i := bytes.IndexByte(rest, '\n')
-	if i < 1 {
+	if i < 1 || rest[i-1] != '\r' {
 		return h, other
 	}
 	switch string(rest[:i-1]) {

@@ -193,7 +193,8 @@ func (s *Server) answer(ctx context.Context, cn *conn, body []byte, a *answer) (
 // taken from the memory budget; the turn is given back before the call is made,
 // which may wait for a program.
 func (s *Server) parse(ep *endpoint, body []byte) (req rpc.Call, status int) {
-	if size := int64(len(body)); size > largeBody {
+	if len(body) > largeBody {
+		size := min(turnWeight*int64(len(body)), s.turns.all)
 		if s.turns.wait(s.ctx, size) != nil {
 			return req, http.StatusServiceUnavailable
 		}

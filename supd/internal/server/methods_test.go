@@ -326,7 +326,7 @@ func TestDefectIsAFault(t *testing.T) {
 // times its size; small ones do not wait for them.
 func TestLargeRequestsWaitTheirTurn(t *testing.T) {
 	s := newSite(t, newFake(), Options{})
-	if err := s.srv.turns.wait(t.Context(), defaultBody); err != nil {
+	if err := s.srv.turns.wait(t.Context(), s.srv.turns.all); err != nil {
 		t.Fatal(err)
 	}
 	answered := make(chan string, 1)
@@ -343,7 +343,7 @@ func TestLargeRequestsWaitTheirTurn(t *testing.T) {
 		t.Errorf("the large one was answered out of turn: %.100s", got)
 	default:
 	}
-	s.srv.turns.give(defaultBody)
+	s.srv.turns.give(s.srv.turns.all)
 	if got := <-answered; strings.Count(got, num("4711")) != maxCalls {
 		t.Errorf("the large one: %.100s", got)
 	}

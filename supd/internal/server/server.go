@@ -192,7 +192,7 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 		largest = max(largest, ep.bounds.body)
 	}
 	s.memory.left.Store(int64(budgetBodies * largest))
-	s.turns.room = int64(largest)
+	s.turns.all, s.turns.room = int64(largest), int64(largest)
 	return s, nil
 }
 
