@@ -20,13 +20,11 @@ func cleanAutoLogs(cfg *plan.Daemon) {
 		return
 	}
 	defer dir.Close()
-	names, err := dir.Names()
+	names, err := dir.Match(ours.MatchString)
 	if err != nil {
 		return
 	}
 	for _, name := range names {
-		if ours.MatchString(name) {
-			_ = dir.Remove(name) // which a directory withstands
-		}
+		_ = dir.Remove(name) // which a directory withstands
 	}
 }

@@ -179,14 +179,13 @@ func (a *archive) trusted() bool {
 
 // trim removes the backups that are too many or too old.
 func trim(dir *safepath.Dir, log string, r archiveRules, now time.Time) {
-	names, err := dir.Names()
+	names, err := dir.Match(func(name string) bool {
+		_, ok := dateOf(name, log)
+		return ok
+	})
 	if err != nil {
 		return
 	}
-	names = slices.DeleteFunc(names, func(name string) bool {
-		_, ok := dateOf(name, log)
-		return !ok
-	})
 	slices.Reverse(names) // the newest first
 	oldest := now.AddDate(0, 0, -r.maxAge)
 	seen, last := 0, ""

@@ -16,7 +16,11 @@ import (
 // Backups lists the rotated files of the log at path, the oldest first,
 // whether they are numbered, dated or compressed.
 func Backups(path string) []string {
-	names, err := namesIn(filepath.Dir(path))
+	prefix, ext := datedParts(filepath.Base(path))
+	base := filepath.Base(path) + "."
+	names, err := namesIn(filepath.Dir(path), func(name string) bool {
+		return strings.HasPrefix(name, base) || strings.HasPrefix(name, prefix)
+	})
 	if err != nil {
 		return nil
 	}
@@ -26,8 +30,6 @@ func Backups(path string) []string {
 		date   string
 	}
 	var found []backup
-	prefix, ext := datedParts(filepath.Base(path))
-	base := filepath.Base(path) + "."
 	for _, full := range names {
 		name := strings.TrimSuffix(full, compressedExt)
 		if s, ok := strings.CutPrefix(name, base); ok {
@@ -64,13 +66,13 @@ func Backups(path string) []string {
 	return paths
 }
 
-func namesIn(path string) ([]string, error) {
+func namesIn(path string, match func(string) bool) ([]string, error) {
 	dir, err := safepath.OpenDir(path)
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
-	return dir.Names()
+	return dir.Match(match)
 }
 
 // backupNumber is the number that s spells, 0 if none.

@@ -43,17 +43,20 @@ var errTooLarge = errors.New("larger than a backup would be")
 
 // packAll packs every backup that is not packed.
 func packAll(dir *safepath.Dir, log string, maxSize int64) {
-	names, err := dir.Names()
+	names, err := dir.Match(func(name string) bool {
+		target, _, _ := strings.Cut(name, packing+".")
+		_, ours := dateOf(target, log)
+		return ours
+	})
 	if err != nil {
 		return
 	}
 	for _, name := range names {
 		target, _, unfinished := strings.Cut(name, packing+".")
-		_, ours := dateOf(target, log)
-		switch {
-		case ours && unfinished && strings.HasSuffix(target, compressedExt):
+		switch packed := strings.HasSuffix(target, compressedExt); {
+		case unfinished && packed:
 			removeUnfinished(dir, name)
-		case ours && !unfinished && !strings.HasSuffix(name, compressedExt):
+		case !unfinished && !packed:
 			_ = pack(dir, name, maxSize)
 		}
 	}

@@ -31,7 +31,8 @@ func actAs(uid int, f func() error) error {
 // perform tells whether the credentials could be taken on; if not, nothing was
 // done.
 func perform(uid, gid int, f func() error) (became bool, err error) {
-	wasDumpable()
+	keepDumpable()
+	defer stayDumpable()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	groups, err := unix.Getgroups()
@@ -58,7 +59,6 @@ func comeBack(groups []int) {
 	for range 1000 {
 		back := become(unix.Geteuid(), unix.Getegid())
 		if back && (len(groups) == 0 || setGroups(groups) == nil) {
-			stayDumpable()
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -97,15 +97,30 @@ func become(uid, gid int) bool {
 	return setGID() && setUID()
 }
 
-// wasDumpable is whether the process could be looked into by its own user
-// before any thread changed its credentials, which takes that away.
-var wasDumpable = sync.OnceValue(func() bool {
-	n, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-	return err == nil && n == 1
-})
+// A change of credentials takes from the process that its own user can look into
+// it (ptrace(2), /proc). Afterwards that is as it was before the first of those
+// that act at a time.
+var dumpable struct {
+	mu     sync.Mutex
+	actors int
+	was    bool
+}
+
+func keepDumpable() {
+	d := &dumpable
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.actors++; d.actors == 1 {
+		n, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+		d.was = err == nil && n == 1
+	}
+}
 
 func stayDumpable() {
-	if wasDumpable() {
+	d := &dumpable
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.actors--; d.was {
 		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
 	}
 }

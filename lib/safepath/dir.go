@@ -2,6 +2,7 @@ package safepath
 
 import (
 	"crypto/rand"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -174,6 +175,15 @@ func (d *Dir) MakeDir(name string, mode uint32) (*Dir, error) {
 
 // Names lists the directory, sorted.
 func (d *Dir) Names() ([]string, error) {
+	return d.Match(func(string) bool { return true })
+}
+
+// mostNames bounds a listing: whoever owns a directory can fill it.
+const mostNames = 1 << 19
+
+// Match lists the names that match, sorted. Others take no memory. More than half
+// a million are an error, EFBIG.
+func (d *Dir) Match(match func(string) bool) ([]string, error) {
 	fd := -1
 	err := d.run(func() (err error) {
 		fd, err = openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
@@ -184,9 +194,24 @@ func (d *Dir) Names() ([]string, error) {
 	}
 	f := os.NewFile(uintptr(fd), d.path)
 	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	slices.Sort(names)
-	return names, err
+	var names []string
+	for {
+		some, err := f.Readdirnames(1000)
+		for _, name := range some {
+			if match(name) {
+				names = append(names, name)
+			}
+		}
+		switch {
+		case len(names) > mostNames:
+			return nil, unix.EFBIG
+		case err == io.EOF:
+			slices.Sort(names)
+			return names, nil
+		case err != nil:
+			return nil, err
+		}
+	}
 }
 
 // MakeLike makes the directory name anew with the owner and the mode that it had

@@ -22,7 +22,7 @@ type Error struct {
 }
 
 // Reason is the text without the path that was asked for.
-func (e *Error) Reason() string { return e.At + " " + e.why }
+func (e *Error) Reason() string { return shown(e.At) + " " + e.why }
 
 func (e *Error) Error() string { return fmt.Sprintf("cannot use %q: %s", e.Path, e.Reason()) }
 
@@ -54,9 +54,18 @@ func (d *Dir) explain(path, name string, err error) error {
 	}
 	return &Error{
 		Path: path, At: at, UID: d.as, Err: err.(unix.Errno),
-		why: "is not permitted to " + userName(d.as) + ", to whom " + d.because + " belongs and as whom everything below it is done; hint: see that this user may use it, or let " +
-			d.because + " belong to root",
+		why: "is not permitted to " + userName(d.as) + ", to whom " + shown(d.because) + " belongs and as whom everything below it is done; hint: see that this user may use it, or let " +
+			shown(d.because) + " belong to root",
 	}
+}
+
+// shown is a path as it stands in a message. Whoever made a link there chose its
+// text, which must not look like something else in a log or on a terminal.
+func shown(path string) string {
+	if quoted := strconv.Quote(path); len(quoted) != len(path)+2 {
+		return quoted
+	}
+	return path
 }
 
 // userName names a user for a message.

@@ -107,7 +107,7 @@ func (d *Dir) trust(name string, st *unix.Stat_t, o *opening) error {
 	others := d.shared || int(d.st.Uid) != me && d.st.Uid != 0
 	switch {
 	case d.bound && owner != d.as && k != unix.S_IFSOCK:
-		return refuse(unix.EACCES, "of "+userName(owner)+" lies in "+d.because+" of "+userName(d.as)+", as whom the process may not act; hint: give it to that user")
+		return refuse(unix.EACCES, "of "+userName(owner)+" lies in "+shown(d.because)+" of "+userName(d.as)+", as whom the process may not act; hint: give it to that user")
 	case file && o.private && owner != me:
 		return refuse(unix.EACCES, "belongs to "+userName(owner)+", who would get what is meant for "+userName(me)+" alone; hint: remove it")
 	case file && !reads && d.shared && d.Sticky() && owner != me && owner != int(d.st.Uid):
@@ -141,7 +141,7 @@ func arrive(path string, f func(*walk) error) (err error) {
 	for range maxLinks {
 		w := walk{follow: true}
 		err = w.to(path, func() error { return w.dir.explain(path, w.name, f(&w)) })
-		if err != unix.ELOOP {
+		if err != unix.ELOOP || w.links > maxLinks {
 			break
 		}
 	}

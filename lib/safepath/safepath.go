@@ -375,7 +375,7 @@ func (w *walk) whoActs(d *Dir) error {
 	}
 	return &Error{
 		Path: w.path, At: d.path, UID: owner, Err: unix.EACCES,
-		why: "belongs to " + userName(owner) + ", but the way to it leads through " + d.because + " of " + userName(d.as) +
+		why: "belongs to " + userName(owner) + ", but the way to it leads through " + shown(d.because) + " of " + userName(d.as) +
 			", who could exchange it; hint: let one user, or root, own every directory of the path",
 	}
 }
@@ -422,7 +422,7 @@ func (w *walk) mayFollow(name string, st *unix.Stat_t) error {
 	}
 	switch {
 	case d.bound:
-		return refuse("is a link in " + d.because + " of " + userName(d.as) + ", which is not followed since the process may not act as that user")
+		return refuse("is a link in " + shown(d.because) + " of " + userName(d.as) + ", which is not followed since the process may not act as that user")
 	case !d.shared:
 		return nil
 	case owner != 0 && owner != d.actor() && owner != int(d.st.Uid):
@@ -440,7 +440,7 @@ func (w *walk) magicLink(name, rest string) error {
 	if w.dir.as != ownAccount {
 		return &Error{
 			Path: w.path, At: join(w.dir.path, name), UID: w.dir.as, Err: unix.ELOOP,
-			why: "cannot be reached through " + w.dir.because + " of " + userName(w.dir.as),
+			why: "cannot be reached through " + shown(w.dir.because) + " of " + userName(w.dir.as),
 		}
 	}
 	if strings.Trim(rest, "/") == "" && !w.enter {
