@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -379,4 +380,51 @@ func dialled(t *testing.T, how, network, address string) {
 		return
 	}
 	c.Close()
+}
+
+// Where /proc is that of another PID namespace it tells nothing about our processes.
+// They are known by the descriptors that the log process has of them, and nothing is
+// started twice.
+func TestTakeoverWithForeignProc(t *testing.T) {
+	needContainers(t)
+	dir := t.TempDir()
+	config := dir + "/supervisord.conf"
+	text := `[unix_http_server]
+file=%(here)s/s.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://%(here)s/s.sock
+[supervisord]
+logfile=%(here)s/supd.log
+pidfile=%(here)s/supd.pid
+user=root
+[program:foo]
+command=sh -c 'echo started >>%(here)s/starts; exec sleep 1000'
+stdout_logfile=NONE
+stderr_logfile=NONE
+startsecs=0
+`
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	suptest.Tool(t, "suplog")
+	const script = `cd "$1" || exit
+up() { "$SUPD" -c supervisord.conf && "$CTL" -c supervisord.conf pid foo; }
+up >first && kill -9 $(cat supd.pid) && up >second && "$CTL" -c supervisord.conf stop foo && "$CTL" -c supervisord.conf shutdown
+`
+	cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", script+"exit $?", "sh", dir)
+	cmd.Env = append(os.Environ(), "SUPD="+suptest.Tool(t, "supd"), "CTL="+suptest.Tool(t, "supctl"))
+	output, err := cmd.CombinedOutput()
+	files := map[string]string{}
+	for _, name := range []string{"first", "second", "starts", "supd.log"} {
+		text, _ := os.ReadFile(dir + "/" + name)
+		files[name] = string(text)
+	}
+	if err != nil || !strings.Contains(string(output), "foo: stopped") {
+		t.Errorf("%v: %s\n%s", err, output, files["supd.log"])
+	}
+	if files["first"] == "" || files["first"] != files["second"] || files["starts"] != "started\n" {
+		t.Errorf("pids are %q and %q, it was started: %q\n%s", files["first"], files["second"], files["starts"], files["supd.log"])
+	}
 }

@@ -48,7 +48,9 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 		return false
 	}
 	e := &estate{State: saved, living: d.findLiving(saved)}
-	if saved == nil {
+	if saved != nil {
+		e.dropLeftOvers()
+	} else {
 		e.State = d.stateFromMarks(e.living)
 		for i := range d.plan.Groups {
 			groups = append(groups, &d.plan.Groups[i])
@@ -60,6 +62,7 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 		// What stood in the state were facts about what is gone. Only the
 		// numbers of runs go on, for the sake of what a program may have left.
 		d.lastRun = e.Runs
+		d.resumeSweeps(e.State)
 		if saved != nil {
 			d.log.Print(activity.Info, "nothing that the daemon before has started runs any more: starting as at first")
 		}
@@ -85,6 +88,32 @@ type estate struct {
 	logger *predecessor
 	held   *heldBefore // by suphold
 	succession
+}
+
+// dropLeftOvers forgets of the living those that carry the mark of a run that is
+// known to have ended: what a program has left behind is not the program.
+func (e *estate) dropLeftOvers() {
+	for i := range e.Processes {
+		s := &e.Processes[i]
+		name := entry{s.Group, s.Name}.apiName()
+		l, ok := e.living[name]
+		if !ok {
+			continue
+		}
+		written := state.ParseMark(s.Mark).Run
+		underWay := process.State(s.State) == process.Starting || process.State(s.State) == process.Stopping
+		if l.Run < written || l.Run == written && s.PID == 0 && !underWay {
+			delete(e.living, name)
+		}
+	}
+}
+
+// resumeSweeps goes on with ending what stopped programs have left.
+func (d *Daemon) resumeSweeps(saved *state.State) {
+	for _, w := range saved.Sweeps {
+		run := state.Run{Leader: w.Leader, Ticks: w.Ticks, Mark: w.Mark, Unseen: w.Unseen || !d.opts.Upgraded}
+		d.sweep(run, d.fromMonotonic(w.UntilMono)-d.now())
+	}
 }
 
 // survivors are the process entries of which a program runs.
@@ -162,10 +191,7 @@ func (d *Daemon) takeOver(e *estate) {
 			d.soon(p.startAgain)
 		}
 	}
-	for _, w := range e.Sweeps {
-		run := state.Run{Leader: w.Leader, Ticks: w.Ticks, Mark: w.Mark, Unseen: w.Unseen || !d.opts.Upgraded}
-		d.sweep(run, d.fromMonotonic(w.UntilMono)-d.now())
-	}
+	d.resumeSweeps(e.State)
 	for group, texts := range e.Stdin {
 		for name, text := range texts {
 			if p := d.find(group, name); p != nil {
@@ -377,7 +403,7 @@ func (p *proc) adopt(listenerState string) bool {
 		p.adoptPipes(listenerState)
 		return true
 	}
-	held, _, err := state.Hold(pid, p.ticks)
+	held, err := p.hold()
 	if errors.Is(err, unix.ESRCH) {
 		p.adoptEnd()
 		return false
@@ -392,6 +418,18 @@ func (p *proc) adopt(listenerState string) bool {
 	}
 	d.watch(p)
 	return true
+}
+
+// hold holds the process of an entry, by the descriptor that suplog has of it or by
+// what was written down.
+func (p *proc) hold() (*state.Held, error) {
+	if kept, ok := p.d.logs.held[p.mark]; ok && kept.pid == p.m.PID {
+		if fd, err := unix.FcntlInt(uintptr(kept.pidfd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			return state.HoldBy(fd, p.m.PID, p.ticks)
+		}
+	}
+	held, _, err := state.Hold(p.m.PID, p.ticks)
+	return held, err
 }
 
 // adoptEnd is for a process that is gone, and perhaps somebody else has its pid by

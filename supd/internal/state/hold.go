@@ -15,8 +15,11 @@ import (
 type Held struct {
 	pid   int
 	ticks uint64
-	fd    int // -1 if the system has no descriptors of processes
+	fd    int  // -1 if the system has no descriptors of processes
+	kept  bool // fd was opened while it was certain whose it is
 }
+
+var errOtherProc = errors.New("/proc is missing, or that of another PID namespace")
 
 // Hold holds the process that has a pid, if it is the one that was started at
 // ticks, be it a zombie by now, and tells whose child it is. ESRCH says that that
@@ -42,10 +45,24 @@ func Hold(pid int, ticks uint64) (h *Held, parent int, err error) {
 	return h, st.parent, err
 }
 
+// HoldBy is Hold for a process of which somebody has kept a descriptor. It becomes
+// Held's. Nothing else is needed to know it then, not even /proc.
+func HoldBy(fd, pid int, ticks uint64) (*Held, error) {
+	h := &Held{pid: pid, ticks: ticks, fd: fd, kept: true}
+	if ended, _, _ := h.Ended(); ended {
+		h.Close()
+		return nil, unix.ESRCH
+	}
+	return h, nil
+}
+
 // look looks at the process in /proc. ESRCH says that it is gone.
 func (h *Held) look() (status, error) {
 	r := reader{buf: make([]byte, 1024)}
 	st, err := r.status(h.pid)
+	if !ownProc() {
+		err = errOtherProc
+	}
 	switch {
 	case err == nil && st.ticks == h.ticks:
 		return st, nil
@@ -93,6 +110,12 @@ func (h *Held) Signal(sig unix.Signal, group bool) error {
 			return err
 		}
 		// It is the profile that does not permit it, or indeed the process.
+	}
+	if h.kept {
+		if ended, _, _ := h.Ended(); ended {
+			return nil
+		}
+		return spawn.Kill(h.pid, sig, group)
 	}
 	switch st, err := h.look(); {
 	case errors.Is(err, unix.ESRCH), err == nil && st.zombie:
