@@ -117,9 +117,10 @@ func (w *spawner) run(ctx context.Context, d *Daemon) {
 	}
 }
 
-// vet looks at a binary of ours before it is executed.
+// vet looks at a binary of ours before it is executed. The one that is running
+// nobody can exchange.
 func (d *Daemon) vet(path string) error {
-	if d.opts.Vet == nil {
+	if d.opts.Vet == nil || path == "/proc/self/exe" {
 		return nil
 	}
 	return d.opts.Vet(path)
