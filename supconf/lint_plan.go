@@ -9,6 +9,7 @@ import (
 	"sup/lib/access"
 	"sup/lib/config"
 	"sup/lib/plan"
+	"sup/lib/safepath"
 	"sup/lib/value"
 )
 
@@ -133,8 +134,27 @@ func (l *linter) daemon() {
 	if device(d.Logfile) && d.LogfileMaxBytes != 0 {
 		l.warn("log-on-device", l.at(section, "logfile"), "write logfile_maxbytes = 0", "%s cannot be rotated", d.Logfile)
 	}
+	l.stateDir()
 	if d.HasUser && d.UID > 0 && os.Geteuid() != 0 && d.UID != os.Geteuid() && !l.offline {
 		l.warn("user-without-root", l.at(section, "user"), "start the daemon as root, or remove the key", "only root can become another user")
+	}
+}
+
+// stateDir looks whether others than the daemon's user could replace the state
+// directory: supd does not start then.
+func (l *linter) stateDir() {
+	d := &l.plan.Daemon
+	if l.offline || d.StateDir == "" || d.StateDir == "none" {
+		return
+	}
+	writers, _ := safepath.Replacers(d.StateDir)
+	for _, w := range writers {
+		if d.HasUser && w.UID == d.UID {
+			continue
+		}
+		l.fail("unsafe-statedir", l.at("supervisord", "statedir"), "name a directory below /run, or remove the key",
+			"supd does not start: %s, who could put another directory in the place of %s", w, d.StateDir)
+		return
 	}
 }
 

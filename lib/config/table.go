@@ -164,7 +164,7 @@ func supervisordKeys() []Key {
 		key("strip_ansi", TypeBool, NamesStart, "false", "remove ANSI escape sequences from program logs").flag('t'),
 		key("environment", TypeEnvironment, NamesStart, "", "variables for every program; later sections know them as %(ENV_NAME)s").again(NamesInclude).example(`KEY="value"`),
 		key("identifier", TypeText, NamesStart, "supervisor", "name of this daemon, for clients and in AUTO logs").option('i'),
-		bare("statedir", TypeStateDir, NamesStart, "PIDFILE.state", "directory of what lets programs outlive the daemon; none switches that off").ours().example("/run/supervisord.pid.state"),
+		bare("statedir", TypeStateDir, NamesStart, "PIDFILE.state", "directory of what lets programs outlive the daemon, where only its user can write; none switches that off").ours().example("/run/supervisord.pid.state"),
 	}
 }
 

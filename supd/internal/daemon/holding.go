@@ -68,6 +68,14 @@ func (h *holdPlane) find() *heldBefore {
 		conn.Close()
 		return nil
 	}
+	if h.d.opts.HolderConn <= 0 && !state.IsHelper(suphold.Name, b.pid) {
+		h.d.log.Print(activity.Warn, "what answers in the state directory is no suphold of ours, a container's perhaps; starting another one")
+		for _, e := range b.entries {
+			closeAll(e.FDs)
+		}
+		conn.Close()
+		return nil
+	}
 	if len(b.entries) == 0 {
 		conn.End()
 		conn.Close()

@@ -97,7 +97,7 @@ func (l *logPlane) find(pid int, ticks uint64) *predecessor {
 // a state directory may be shared.
 func (o *predecessor) genuine() bool {
 	uid, err := o.conn.PeerUID()
-	return err == nil && uid == os.Geteuid() && state.IsLogger(o.pid)
+	return err == nil && uid == os.Geteuid() && state.IsHelper("suplog", o.pid)
 }
 
 // goOn goes on with the log process of a daemon before, when the process entries

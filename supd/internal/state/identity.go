@@ -213,16 +213,16 @@ func Loggers(dir string) (found []Relative) {
 	return found
 }
 
-// IsLogger reports whether a process is a log process of our user and our PID
-// namespace. Where /proc shows another namespace that cannot be told, and is not
-// denied.
-func IsLogger(pid int) bool {
+// IsHelper reports whether a process is one of suplog or suphold, by the name, of our
+// user and our PID namespace. Where /proc shows another namespace that cannot be told,
+// and is not denied.
+func IsHelper(name string, pid int) bool {
 	if !ownProc() {
 		return true
 	}
 	var r reader
 	text, err := r.read(pid, "cmdline")
-	if err != nil || !bytes.HasPrefix(text, []byte("suplog\x00")) {
+	if err != nil || !bytes.HasPrefix(text, []byte(name+"\x00")) {
 		return false
 	}
 	c, err := r.credentials(pid)
