@@ -163,8 +163,11 @@ func TestErrors(t *testing.T) {
 		"[fcgi-program:f]\ncommand=x\nsocket=unix:///x\nsocket_owner=no:x": "bad-socket_owner",
 		"[inet_http_server]": "port-missing", "[inet_http_server]\nport=x": "bad-port", "[unix_http_server]": "file-missing",
 		"[unix_http_server]\nfile=x\nchmod=x": "bad-chmod", "[unix_http_server]\nfile=x\nchown=root.root": "bad-chown",
-		"[inet_http_server]\nport=1\nusername=x": "incomplete-authentication",
-		"[rpcinterface:x]":                       "factory-missing", "[rpcinterface:x]\nsupervisor.rpcinterface_factory=a:b": "unknown-plugin",
+		"[inet_http_server]\nport=1\nusername=x":        "incomplete-authentication",
+		"[inet_http_server]\nport=1\nmax_connections=1": "bad-max_connections", "[unix_http_server]\nfile=x\nmax_followers=0": "bad-max_followers",
+		"[unix_http_server]\nfile=x\nmax_body=1KB": "bad-max_body", "[unix_http_server]\nfile=x\nmax_values=1": "bad-max_values",
+		"[unix_http_server]\nfile=x\nrequest_timeout=0": "bad-request_timeout", "[unix_http_server]\nfile=x\nrequest_timeout=x": "bad-integer",
+		"[rpcinterface:x]": "factory-missing", "[rpcinterface:x]\nsupervisor.rpcinterface_factory=a:b": "unknown-plugin",
 		"[rpcinterface:x]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\ny=%(here)s": "unknown-expansion",
 		"foo": "bad-line", "[include]": "include-without-files",
 	} {
@@ -522,6 +525,17 @@ func TestOwnStreamKeys(t *testing.T) {
 		_, err := load(t, "[supervisord]\n[program:x]\ncommand=y\n"+bad, Options{})
 		if p, ok := err.(*config.Problem); !ok || p.Code != "bad-choice" {
 			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+func TestServerLimits(t *testing.T) {
+	keys := "max_connections=100\nmax_followers=10\nmax_body=1MB\nmax_values=5000\nrequest_timeout=5\n"
+	p := mustLoad(t, "[inet_http_server]\nport=1\n"+keys+"[unix_http_server:a]\nfile=/a\n"+keys+"[unix_http_server:b]\nfile=/b\n")
+	want := Limits{Connections: 100, Followers: 10, Body: 1 << 20, Values: 5000, Seconds: 5}
+	for _, s := range p.Servers {
+		if s.Path == "/b" && s.Limits != (Limits{}) || s.Path != "/b" && s.Limits != want {
+			t.Errorf("%s: %+v", s.Section, s.Limits)
 		}
 	}
 }

@@ -87,8 +87,9 @@ func (s *Socket) Done() (line string) {
 // replaces this one, or -1.
 func (s *Socket) FD() int { return s.fd }
 
-// Adopt makes fd, which another daemon had opened for the same configuration,
-// the socket. It is Socket's from then on.
+// Adopt makes fd, which another daemon had opened for the same address, the
+// socket. It is Socket's from then on. Its file gets the mode and the owner of
+// our configuration.
 func (s *Socket) Adopt(fd int) error {
 	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil {
@@ -99,6 +100,10 @@ func (s *Socket) Adopt(fd int) error {
 	}
 	unix.CloseOnExec(fd)
 	s.fd = fd
+	if path, ok := s.path(); ok {
+		// What is at the path may be somebody else's by now; then it is left alone.
+		_, _ = unixsock.Adjust(s.spec(path), unixsock.ID{})
+	}
 	return nil
 }
 
@@ -151,14 +156,7 @@ func (s *Socket) createTCP(address string) error {
 // if somebody still has it: programs that outlived their daemon do. Those of
 // other users are left alone while somebody listens there.
 func (s *Socket) createUnix(path string) error {
-	mode := s.config.Mode
-	if mode < 0 {
-		mode = 0o700
-	}
-	made, err := unixsock.Listen(unixsock.Spec{
-		Path: path, Mode: mode, UID: s.config.UID, GID: s.config.GID, Backlog: s.backlog(),
-		Reclaim: []int{unix.Geteuid(), s.config.UID},
-	})
+	made, err := unixsock.Listen(s.spec(path))
 	if err != nil {
 		return err
 	}
@@ -169,6 +167,18 @@ func (s *Socket) createUnix(path string) error {
 	}
 	s.fd = made.FD
 	return nil
+}
+
+// spec is what a unix socket is to be like.
+func (s *Socket) spec(path string) unixsock.Spec {
+	mode := s.config.Mode
+	if mode < 0 {
+		mode = 0o700
+	}
+	return unixsock.Spec{
+		Path: path, Mode: mode, UID: s.config.UID, GID: s.config.GID, Backlog: s.backlog(),
+		Reclaim: []int{unix.Geteuid(), s.config.UID},
+	}
 }
 
 // manyConnections is more than any limit of the system, which the kernel puts

@@ -236,6 +236,31 @@ func TestAttackStrangerAtThePath(t *testing.T) {
 	}
 }
 
+// TestAttackTightenedSocket: a socket that is taken over has the mode and the
+// owner that the configuration says now.
+func TestAttackTightenedSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	config := unixConfig(path)
+	config.Mode = 0o777
+	before := New(config)
+	open(t, before)
+	fd, err := unix.Dup(before.FD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Mode = 0o600
+	after := New(config)
+	if err := after.Adopt(fd); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := os.Lstat(path); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", fi.Mode(), err)
+	}
+	before.Done()
+	after.Use()
+	after.Done()
+}
+
 // A socket that somebody put in the place of ours is not removed.
 func TestPathTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
