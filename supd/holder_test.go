@@ -243,9 +243,13 @@ startsecs=0
 				}
 				return nil
 			})
-			if fds := openFiles(t, pid); len(fds) != 3 {
-				t.Errorf("%s: %s has descriptors %v", when, name, fds)
-			}
+			// It opens files of its own for a moment.
+			d.Until(when+": "+name+" has three descriptors", func() error {
+				if fds := openFiles(t, pid); len(fds) != 3 {
+					return fmt.Errorf("it has %v", fds)
+				}
+				return nil
+			})
 			owner := os.Geteuid()
 			if name == "n" {
 				owner = user

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -27,9 +28,11 @@ import (
 type holdPlane struct {
 	d    *Daemon
 	conn atomic.Pointer[holder.Conn] // nil while there is none; spawners read it
-	// pid and ticks are those of the process, 0 while they are not known.
+	// pid and ticks are those of the process, 0 while they are not known, and last
+	// is the pid of the last one. It is our child only if orphans are.
 	pid    int
 	ticks  uint64
+	last   int
 	began  time.Duration
 	before []uint64      // what the process of a daemon before holds, until settle
 	gone   chan struct{} // closed at the end of the process
@@ -217,11 +220,11 @@ func (h *holdPlane) launch(l *logwire.Listener) {
 		files = append(files, int(l.File().Fd()))
 	}
 	h.began = h.d.now()
+	serves := h.d.logs.serves()
 	h.d.startHelper(&helperJob{
-		// It is to be small: it has one processor, and collects nothing.
 		command: spawn.Command{
-			Name: suphold.Name, Path: "/proc/self/exe", Argv: []string{suphold.Name, h.d.logs.serves()}, Dir: "/",
-			Env: []string{suphold.Variable + "=1", "GOGC=off", "GOMAXPROCS=1", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}, Umask: -1, UID: -1, Files: files,
+			Name: suphold.Name, Path: "/proc/self/exe", Argv: []string{suphold.Name, serves}, Dir: "/",
+			Env: suphold.Environ(serves), Umask: -1, UID: -1, Files: files,
 		},
 		done: func(pid int, err error) {
 			null.Close()
@@ -230,7 +233,8 @@ func (h *holdPlane) launch(l *logwire.Listener) {
 				l.Close()
 			}
 			if err == nil {
-				h.started(pid)
+				// It steps aside for the process proper.
+				h.d.helpers[pid] = func(unix.WaitStatus) {}
 			} else if h.conn.CompareAndSwap(conn, nil) {
 				conn.Close()
 				h.failed(err)
@@ -240,13 +244,10 @@ func (h *holdPlane) launch(l *logwire.Listener) {
 	h.use(conn)
 }
 
-// started notes the process, and has it reaped if it is our child.
+// started notes the process.
 func (h *holdPlane) started(pid int) {
-	h.pid = pid
+	h.pid, h.last = pid, pid
 	h.ticks, _, _ = state.Ticks(pid)
-	if spawn.IsChild(pid) {
-		h.d.helpers[pid] = func(unix.WaitStatus) {}
-	}
 }
 
 // use goes on over a connection.
@@ -255,7 +256,7 @@ func (h *holdPlane) use(conn *holder.Conn) {
 	gone := make(chan struct{})
 	h.gone = gone
 	go func() {
-		conn.AwaitEnd()
+		conn.AwaitEnd(func(pid int) { h.d.post(func() { h.started(pid) }) })
 		close(gone)
 		h.d.post(func() {
 			if h.conn.CompareAndSwap(conn, nil) {
@@ -268,8 +269,13 @@ func (h *holdPlane) use(conn *holder.Conn) {
 
 // over starts the process again.
 func (h *holdPlane) over() {
+	ready := h.pid != 0
 	h.pid, h.ticks = 0, 0
-	if h.ending {
+	switch {
+	case h.ending:
+		return
+	case !ready:
+		h.failed(errors.New("it has ended before it was ready"))
 		return
 	}
 	const soon = time.Second

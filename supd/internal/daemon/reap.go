@@ -101,6 +101,8 @@ func (d *Daemon) ended(exit spawn.Exit, turn process.Turn) {
 		done(exit.Status)
 	case exit.PID == d.logs.pid:
 		d.logs.ended(exit.Status)
+	case exit.PID == d.holding.last:
+		// We have heard of it over its connection.
 	case d.inFlight > 0 || d.logs.pid == 0:
 		// It may be one of those that are being started; the spawner's word
 		// comes after the kernel's then.

@@ -208,6 +208,9 @@ func (c *Conn) Held(patience time.Duration) (pid int, entries []Entry, err error
 		m, fds, err := c.receive()
 		switch {
 		case err != nil:
+		case m.Op == suphold.Here:
+			left++ // the supd before has not read it
+			continue
 		case pid == 0 && m.Op == suphold.Info:
 			pid = int(uint32(m.Key))
 			left += int(m.Key >> 32)
@@ -227,13 +230,17 @@ func (c *Conn) Held(patience time.Duration) (pid int, entries []Entry, err error
 	return pid, entries, nil
 }
 
-// AwaitEnd returns when the process has ended, or c is closed.
-func (c *Conn) AwaitEnd() {
+// AwaitEnd returns when the process has ended, or c is closed. If the process was
+// started for c, here is called with its pid.
+func (c *Conn) AwaitEnd(here func(pid int)) {
 	for {
-		_, fds, err := c.receive()
+		m, fds, err := c.receive()
 		logwire.CloseFDs(fds)
 		if err != nil {
 			return
+		}
+		if m.Op == suphold.Here {
+			here(int(m.Key))
 		}
 	}
 }

@@ -55,9 +55,10 @@ func serve() {
 		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lim)
 	}
 	k := &keeper{listener: -1, conn: ConnFD}
-	if _, err := syscall.GetsockoptInt(ListenFD, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err == nil {
+	if listens(ListenFD) {
 		k.listener = ListenFD
 	}
+	k.send(&Message{Op: Here, Key: uint64(syscall.Getpid())}, nil)
 	k.givens = unwritten(k.given[:])
 	for k.turn() {
 	}

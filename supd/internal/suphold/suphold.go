@@ -9,8 +9,8 @@
 // is given back to the system, and nothing is allocated for a message, since
 // nothing is collected either.
 //
-// It reads nothing that it holds, and writes nothing. Package holder is supd's
-// side.
+// It is nobody's child: what supd has started steps aside for it. It reads nothing
+// that it holds, and writes nothing. Package holder is supd's side.
 //
 // # The wire
 //
@@ -25,8 +25,15 @@ package suphold
 
 import "syscall"
 
-// Variable is set in the environment of the process, and of no other.
+// Variable is set in the environment of the process, and of no other, to what is to
+// show in its command line.
 const Variable = "SUPHOLD"
+
+// Environ is the environment to start the process with. It has one processor, and
+// collects nothing.
+func Environ(serves string) []string {
+	return []string{Variable + "=" + serves, "GOGC=off", "GOMAXPROCS=1", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
+}
 
 // Name is what the process is called by.
 const Name = "suphold"
@@ -56,6 +63,9 @@ const (
 	Info Op = 'i'
 	// Held is an entry, as it came with Hold.
 	Held Op = 'g'
+	// Here is the first message to the supd that has started the process: Key is
+	// its pid.
+	Here Op = 'p'
 )
 
 const (
@@ -98,10 +108,32 @@ func Parse(b []byte) (m Message, ok bool) {
 var _ = begin()
 
 func begin() bool {
-	if _, ok := syscall.Getenv(Variable); !ok {
+	serves, ok := syscall.Getenv(Variable)
+	switch {
+	case !ok:
 		return false
+	case serves != "":
+		stepAside(serves)
+	default:
+		serve()
 	}
-	serve()
 	syscall.Exit(0)
 	return true
+}
+
+// stepAside starts the process proper, which belongs to nobody once we have ended.
+func stepAside(serves string) {
+	files := []uintptr{0, 1, 2, ConnFD}
+	if listens(ListenFD) {
+		files = append(files, ListenFD)
+	}
+	_, _ = syscall.ForkExec("/proc/self/exe", []string{Name, serves}, &syscall.ProcAttr{
+		Env: Environ(""), Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+}
+
+// listens tells whether a descriptor is a socket that waits for connections.
+func listens(fd int) bool {
+	n, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN)
+	return err == nil && n != 0
 }
