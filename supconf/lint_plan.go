@@ -61,6 +61,9 @@ func (l *linter) auth(s *plan.Server) {
 	if s.HasAuth && s.Username == "" && s.Password == "" {
 		l.warn("auth-off", l.at(s.Section, "username"), "write a user name", "an empty user name switches the password off")
 	}
+	if s.HasAuth && s.Username != "" && s.Password == "" {
+		l.warn("empty-password", l.at(s.Section, "password"), "write a password", "the password is empty, and needs no guessing")
+	}
 	if digest, ok := strings.CutPrefix(s.Password, "{SHA}"); ok && strings.ToLower(digest) != digest {
 		l.warn("sha-upper-case", l.at(s.Section, "password"), "write it in lower case", "the SHA-1 digest is compared in lower case, so no password matches")
 	}

@@ -49,8 +49,9 @@ type gate struct {
 	accounts *accounts
 }
 
-// maxWaiting is how many passwords may wait to be checked.
-const maxWaiting = 32
+// maxWaiting is how many passwords may wait to be checked against hashes that
+// take long.
+const maxWaiting = 256
 
 // login is one name and its password. The name is kept as a digest, so that
 // comparing takes the same time whatever is offered.
@@ -222,11 +223,13 @@ func (g *gate) verify(peer access.Client, user, pass []byte, log Logger) (a admi
 	if a, early := tooEarly(); early {
 		return a, false
 	}
-	select {
-	case g.waiting <- struct{}{}:
-		defer func() { <-g.waiting }()
-	default:
-		return admission{status: http.StatusServiceUnavailable, retry: time.Second}, false
+	if g.slow(listed) {
+		select {
+		case g.waiting <- struct{}{}:
+			defer func() { <-g.waiting }()
+		default:
+			return admission{status: http.StatusServiceUnavailable, retry: time.Second}, false
+		}
 	}
 	g.turn <- struct{}{}
 	defer func() { <-g.turn }()
@@ -250,6 +253,11 @@ func (g *gate) verify(peer access.Client, user, pass []byte, log Logger) (a admi
 		g.brake.fail(source)
 	}
 	return admission{status: http.StatusUnauthorized, wrong: true}, false
+}
+
+// slow tells whether checking a password may take long.
+func (g *gate) slow(listed []password.User) bool {
+	return g.login != nil && g.login.secret.Slow() || slices.ContainsFunc(listed, func(u password.User) bool { return u.Secret.Slow() })
 }
 
 // check compares both: the time must not tell which was wrong.

@@ -156,13 +156,17 @@ func TestAttackGuessing(t *testing.T) {
 func TestAttackParallelGuessing(t *testing.T) {
 	g := testGate(t, plan.Server{HasAuth: true, Username: "joe", Password: "right"})
 	var checked atomic.Int32
+	// Others log in at the same time.
+	for range 500 {
+		go g.check(from("192.0.2.8:1"), []byte(basic("joe:right")), &testLog{})
+	}
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
 			switch a := g.check(from("192.0.2.7:1"), []byte(basic(fmt.Sprintf("joe:%d", i))), &testLog{}); a.status {
 			case 401:
 				checked.Add(1)
-			case 429, 503:
+			case 429:
 			default:
 				t.Errorf("%+v", a)
 			}
@@ -373,6 +377,73 @@ func TestForeignHostIsMisdirected(t *testing.T) {
 		io.WriteString(c, test.request)
 		if r := readResponse(t, bufio.NewReader(c), "POST"); r.status != test.want {
 			t.Errorf("%q: %d", test.request, r.status)
+		}
+	}
+}
+
+// ownAddress is an IPv4 address of this machine that is not loopback.
+func ownAddress(t *testing.T) string {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
+			return n.IP.String()
+		}
+	}
+	t.Skip("this machine has no address but loopback")
+	return ""
+}
+
+func TestAttackGuessingOverTheNetwork(t *testing.T) {
+	host := ownAddress(t)
+	for _, test := range []struct {
+		host   string
+		braked bool
+	}{{host, true}, {"127.0.0.1", false}} {
+		s := newSite(t, newFake(), Options{}, plan.Server{Section: "inet_http_server", Host: test.host, HasAuth: true, Username: "joe", Password: "right"})
+		ask := func(request string) response {
+			t.Helper()
+			c, err := net.Dial("tcp", s.addr(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			io.WriteString(c, request)
+			return readResponse(t, bufio.NewReader(c), "POST")
+		}
+		call := func(credentials string) response {
+			return ask(postWith("Authorization: "+basic(credentials)+"\r\n", pidBody))
+		}
+		if r := call("joe:right"); r.status != 200 {
+			t.Fatalf("%+v", r)
+		}
+		refused := 0
+		for i := range 50 {
+			r := call(fmt.Sprintf("joe:%d", i))
+			if i%2 == 0 {
+				r = ask("GET /index.html?action=stopall HTTP/1.1\r\nHost: x\r\nAuthorization: " + basic(fmt.Sprintf("joe:%d", i)) + "\r\n\r\n")
+			}
+			switch {
+			case r.status == 429 && r.header.Get("Retry-After") >= "1" && r.close:
+				refused++
+			case r.status != 401:
+				t.Errorf("%s: %+v", test.host, r)
+			}
+			if r := ask(post(pidBody)); r.status != 401 {
+				t.Fatalf("%s: without credentials: %+v", test.host, r)
+			}
+		}
+		if test.braked != (refused > 30) || !test.braked && refused > 0 {
+			t.Errorf("%s: %d of 50 guesses were refused", test.host, refused)
+		}
+		if r := call("joe:right"); r.status != 200 {
+			t.Errorf("%s: who was let in before: %+v", test.host, r)
+		}
+		if n := len(s.log.with("refused wrong credentials")); n == 0 || n > 10 {
+			t.Errorf("%s: %d lines in the log", test.host, n)
 		}
 	}
 }
