@@ -370,3 +370,53 @@ func TestRootsOldLog(t *testing.T) {
 	waitLog(d, "was root's in the directory of another user", 1)
 	d.Stop()
 }
+
+// TestLogPlaces has logs where administrators have them: in a directory of a group,
+// behind a link of root's, in the directory of another user, in one like /tmp, in a
+// FIFO.
+func TestLogPlaces(t *testing.T) {
+	s := newScene(t)
+	const webUser = 33
+	for _, dir := range []string{"group", "web", "data"} {
+		s.must(os.Mkdir(s.path(dir), 0o755))
+	}
+	s.must(os.Chown(s.path("group"), 0, 60))
+	s.must(os.Chmod(s.path("group"), 0o775))
+	s.must(os.WriteFile(s.path("group/theirs.log"), []byte("before\n"), 0o640))
+	s.must(os.Chown(s.path("group/theirs.log"), webUser, 4))
+	s.must(os.Chown(s.path("web"), webUser, webUser))
+	s.must(os.Symlink("../data/real.log", s.path("victim/link.log")))
+	defer os.Remove(s.path("victim/link.log"))
+	s.must(os.Symlink("data", s.path("linked")))
+	s.must(syscall.Mkfifo(s.path("data/fifo"), 0o644))
+	reader, err := os.OpenFile(s.path("data/fifo"), os.O_RDWR, 0)
+	s.must(err)
+	defer reader.Close()
+	places := map[string]int{ // and the owners of the files
+		"group/new.log": 0, "group/theirs.log": webUser, "web/out.log": webUser, "victim/link.log": 0, "linked/other.log": 0, "tmp/out.log": 0, "data/fifo": 0,
+	}
+	var config strings.Builder
+	config.WriteString("user=root\n")
+	for place := range places {
+		name := strings.NewReplacer("/", "-", ".", "-").Replace(place)
+		fmt.Fprintf(&config, "[program:%s]\ncommand=/bin/sh -c \"echo hello; exec sleep 1000\"\nredirect_stderr=true\nstdout_logfile=%s\n", name, s.path(place))
+	}
+	d := suptest.Start(t, suptest.Options{Config: config.String()})
+	for place, owner := range places {
+		if place == "data/fifo" {
+			b := make([]byte, 6)
+			if n, err := reader.Read(b); string(b[:n]) != "hello\n" {
+				t.Errorf("in the FIFO is %q (%v)", b[:n], err)
+			}
+			continue
+		}
+		s.waitFile(d, s.path(place), "hello")
+		if info, err := os.Stat(s.path(place)); err != nil || int(info.Sys().(*syscall.Stat_t).Uid) != owner {
+			t.Errorf("%s does not belong to %d (%v)", place, owner, err)
+		}
+	}
+	if got := s.read("group/theirs.log"); got != "before\nhello\n" {
+		t.Errorf("the log of another user has %q", got)
+	}
+	d.Stop()
+}

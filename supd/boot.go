@@ -355,7 +355,11 @@ func (s *start) announcePid() {
 	s.pidfile = s.plan.Daemon.Pidfile
 	if err := writePidfile(s.pidfile); err != nil {
 		s.log.Print(activity.Critical, "could not write pidfile "+s.pidfile)
-		s.log.Print(activity.Debug, err.Error())
+		level := activity.Debug
+		if refused := (*safepath.Error)(nil); errors.As(err, &refused) {
+			level = activity.Error
+		}
+		s.log.Print(level, err.Error())
 		s.pidfile = ""
 		return
 	}
