@@ -62,6 +62,8 @@ var allowed = map[string]string{
 	"supd/internal/daemon/stream.go unix.Open":   "/proc/self/fd: a pipe of ours",
 	"supd/internal/daemon/takeover.go unix.Open": "/proc: a pipe of a process",
 	"supd/internal/daemon/upgrade.go os.Open":    "/dev/null",
+	"supd/internal/daemon/holding.go":            "/dev/null",
+	"supd/internal/suphold/system.go":            "/proc/self/maps",
 	"suplog/outage.go":                           "/proc/self/fd: a pipe of ours",
 	"watch/watch.go":                             "/proc/self/fd: a file that the caller has open",
 	"cli/terminal.go":                            "/dev/tty",

@@ -106,11 +106,10 @@ func ParseMark(mark string) (m Marked) {
 	code := ""
 	switch {
 	case len(instance) == instanceLen && isHex(instance):
-		at := strings.LastIndexByte(rest, ':')
-		if at < 0 || len(rest)-at-1 != codeLen || !isHex(rest[at+1:]) {
-			return m
+		// Without a code it is of a daemon of before that has followed one of ours.
+		if at := strings.LastIndexByte(rest, ':'); at >= 0 && len(rest)-at-1 == codeLen && isHex(rest[at+1:]) {
+			rest, code = rest[:at], rest[at+1:]
 		}
-		rest, code = rest[:at], rest[at+1:]
 	case instance == "":
 		return m
 	}

@@ -1,7 +1,9 @@
 package state
 
 import (
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -264,5 +266,49 @@ func TestOwners(t *testing.T) {
 	}
 	if got := readOwner(lock); got != (owner{pid: 4711}) {
 		t.Errorf("read %+v", got)
+	}
+}
+
+// Whoever holds a lock and does not say where he lives is looked for among the locks
+// that the kernel shows.
+func TestLockHeldElsewhere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lock")
+	if err := os.WriteFile(file, []byte("7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	held := func(words ...string) bool {
+		t.Helper()
+		cmd := exec.Command(words[0], append(words[1:], "flock", "-x", file, "sh", "-c", "echo held; exec cat")...)
+		in, _ := cmd.StdinPipe()
+		out, _ := cmd.StdoutPipe()
+		if err := cmd.Start(); err != nil {
+			t.Skip(err)
+		}
+		defer func() {
+			in.Close()
+			_ = cmd.Wait()
+		}()
+		text := make([]byte, 5)
+		if _, err := io.ReadFull(out, text); err != nil {
+			t.Skip("namespaces, or flock(1), cannot be had here: ", err)
+		}
+		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+			t.Fatalf("the lock is not held: %v", err)
+		}
+		return readOwner(lock).elsewhere(lock)
+	}
+	if held("env") {
+		t.Error("a process of our namespace is taken for one of another")
+	}
+	if os.Getuid() != 0 {
+		t.Skip("only root may make namespaces")
+	}
+	if !held("unshare", "--pid", "--fork", "--mount-proc") {
+		t.Error("a process of a namespace below is taken for one of ours")
 	}
 }

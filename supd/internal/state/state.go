@@ -177,6 +177,9 @@ func Parse(text []byte) (*State, error) {
 	if s.Version < 1 || s.Version > Version {
 		return nil, fmt.Errorf("cannot use the state of the daemon before: its version is %d, known is %d", s.Version, Version)
 	}
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("cannot use the state of the daemon before: %w", err)
+	}
 	switch boot := BootID(); {
 	case s.BootID == boot && (s.PIDNS == "" || SameNamespace(s.PIDNS, PIDNamespace())):
 		return &s, nil
@@ -184,4 +187,23 @@ func Parse(text []byte) (*State, error) {
 		return nil, errors.New("cannot use the state of the daemon before: the file is none of supd's")
 	}
 	return nil, nil
+}
+
+// check refuses numbers that no daemon has written: they would name no process, or
+// many, or count on beyond the largest number.
+func (s *State) check() error {
+	const most = 1 << 62
+	pid := func(pid int) bool { return pid == 0 || pid > 1 }
+	ok := s.Runs >= 0 && s.Runs < most && s.Serial >= 0 && s.Serial < most && s.Generation >= 0 && s.Generation < most && pid(s.Suplog)
+	for i := range s.Processes {
+		p := &s.Processes[i]
+		ok = ok && pid(p.PID)
+	}
+	for _, w := range s.Sweeps {
+		ok = ok && w.Leader > 1
+	}
+	if !ok {
+		return errors.New("there are numbers in it that no daemon writes")
+	}
+	return nil
 }

@@ -88,6 +88,10 @@ func TestUnusableStates(t *testing.T) {
 		{"torn", string(good[:len(good)/2]), true},
 		{"not ours", "hello\n", true},
 		{"a later version", strings.Replace(string(good), `"version":1`, `"version":99`, 1), true},
+		{"a run that jumps", strings.Replace(string(good), `"runs":7`, `"runs":9223372036854775807`, 1), true},
+		{"a negative run", strings.Replace(string(good), `"runs":7`, `"runs":-7`, 1), true},
+		{"every process", strings.Replace(string(good), `"pid":5`, `"pid":-1`, 1), true},
+		{"init", strings.Replace(string(good), `"pid":5`, `"pid":1`, 1), true},
 		{"unknown fields", strings.Replace(string(good), `"version":1`, `"version":1,"colour":"red"`, 1), false},
 		{"another life of the machine", strings.Replace(string(good), BootID(), "other", 1), false},
 	}
@@ -129,6 +133,17 @@ func FuzzParse(f *testing.F) {
 		s, err := Parse(text)
 		if s != nil && err != nil {
 			t.Error("both a state and an error")
+		}
+		if s == nil {
+			return
+		}
+		for _, p := range s.Processes {
+			if p.PID < 0 || p.PID == 1 {
+				t.Errorf("pid %d", p.PID)
+			}
+		}
+		if s.Runs < 0 || s.Runs+1 < 0 {
+			t.Errorf("%d runs", s.Runs)
 		}
 	})
 }
