@@ -222,3 +222,31 @@ func TestAttackLint(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }
+
+// TestAttackLintAccess asks who can change the files that say who a client is.
+func TestAttackLintAccess(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can have strangers")
+	}
+	dir := t.TempDir()
+	file, users := filepath.Join(dir, "supervisord.conf"), filepath.Join(dir, "users")
+	text := "[supervisord]\n[inet_http_server]\nport=127.0.0.1:9001\nusers_file=" + users + "\n"
+	hash := "joe:{SHA}" + strings.Repeat("0", 40) + "\n"
+	if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), os.WriteFile(users, []byte(hash), 0o600), os.Chown(users, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	run(cli.Streams{Out: &out, Err: &out}, []string{"supconf", "lint", "-c", file})
+	want := file + ":4: warning: [inet_http_server] users_file: the file " + users + " belongs to user 65534, who can so let himself in; hint: have it where only root can write\n"
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+	if err := os.Chown(users, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	run(cli.Streams{Out: &out, Err: &out}, []string{"supconf", "lint", "-c", file})
+	if strings.Contains(out.String(), "let himself in") {
+		t.Errorf("of root's own files: %s", out.String())
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"sup/lib/password"
 	"sup/lib/plan"
 	"sup/lib/safepath"
+	"sup/lib/trust"
 )
 
 // roles looks at who may do what on a server.
@@ -88,6 +90,24 @@ func (l *linter) matches(p access.Pattern) bool {
 	return false
 }
 
+// guarded asks who else could change the files that say who a client is. Only root
+// serves others' clients.
+func (l *linter) guarded(s *plan.Server) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	for _, f := range []struct{ key, path string }{
+		{"users_file", s.UsersFile}, {"certificate", s.Certificate}, {"key", s.Key}, {"client_ca", s.ClientCA},
+	} {
+		if f.path == "" {
+			continue
+		}
+		if writers, err := trust.Strangers(f.path); err == nil && len(writers) > 0 {
+			l.warn("file-of-others", l.at(s.Section, f.key), "have it where only root can write", "%v, who can so let himself in", writers[0])
+		}
+	}
+}
+
 // secrets looks at the files of a server on TCP, and at what goes over the
 // network.
 func (l *linter) secrets(s *plan.Server) {
@@ -102,6 +122,7 @@ func (l *linter) secrets(s *plan.Server) {
 	if l.offline {
 		return
 	}
+	l.guarded(s)
 	if s.UsersFile != "" {
 		w := l.at(s.Section, "users_file")
 		users, info, err := password.ReadUsers(s.UsersFile)
