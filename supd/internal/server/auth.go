@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sup/lib/access"
@@ -354,8 +355,15 @@ func (r *rightOnes) add(user, pass []byte, hash string, isLogin bool) {
 
 // usersFile is a file of users that is read anew when it has changed.
 type usersFile struct {
-	path  string
-	mu    sync.Mutex
+	path string
+	// looking is held by who looks whether the file has changed; the others do
+	// not wait for a disk.
+	looking sync.Mutex
+	listed  atomic.Pointer[userList]
+}
+
+// userList is what a file held; it is never changed.
+type userList struct {
 	users []password.User
 	state fileState
 	when  time.Time // of the last look
@@ -366,31 +374,30 @@ func (u *usersFile) read() error {
 	if err != nil {
 		return err
 	}
-	u.users, u.state, u.when = users, stateOf(&info), time.Now()
+	u.listed.Store(&userList{users, stateOf(&info), time.Now()})
 	return nil
 }
 
-// current gives the users, who are never changed. A file that cannot be read
-// changes nothing.
+// current gives the users. A file that cannot be read changes nothing.
 func (u *usersFile) current(log Logger) []password.User {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	now := time.Now()
-	if now.Sub(u.when) < lookAgain {
-		return u.users
+	l := u.listed.Load()
+	if time.Since(l.when) < lookAgain || !u.looking.TryLock() {
+		return l.users
 	}
-	u.when = now
+	defer u.looking.Unlock()
 	state := stateAt(u.path)
-	if state == u.state {
-		return u.users
+	if state == l.state {
+		u.listed.Store(&userList{l.users, state, time.Now()})
+		return l.users
 	}
 	if err := u.read(); err != nil {
-		u.state = state
+		u.listed.Store(&userList{l.users, state, time.Now()})
 		log.Log("WARN", err.Error()+"; the users stay as they were")
-		return u.users
+		return l.users
 	}
-	log.Log("INFO", fmt.Sprintf("read %d users of %s, which has changed", len(u.users), u.path))
-	return u.users
+	l = u.listed.Load()
+	log.Log("INFO", fmt.Sprintf("read %d users of %s, which has changed", len(l.users), u.path))
+	return l.users
 }
 
 // brake slows down who guesses passwords: after freeGuesses wrong ones an address

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,8 +22,14 @@ import (
 type certificates struct {
 	conf plan.Server
 	log  func() Logger
+	// looking is held by who looks whether a file has changed; the others do not
+	// wait for a disk.
+	looking sync.Mutex
+	loaded  atomic.Pointer[loadedTLS]
+}
 
-	mu     sync.Mutex
+// loadedTLS is what the files held; it is never changed.
+type loadedTLS struct {
 	config *tls.Config
 	files  [3]fileState
 	when   time.Time // of the last look
@@ -34,11 +41,12 @@ func newCertificates(conf plan.Server, log func() Logger) (*certificates, error)
 		return nil, nil
 	}
 	c := &certificates{conf: conf, log: log}
-	c.files, c.when = c.states(), time.Now()
-	var err error
-	if c.config, err = loadTLS(conf); err != nil {
+	files := c.states()
+	config, err := loadTLS(conf)
+	if err != nil {
 		return nil, fmt.Errorf("[%s]: %w", conf.Section, err)
 	}
+	c.loaded.Store(&loadedTLS{config, files, time.Now()})
 	return c, nil
 }
 
@@ -99,26 +107,24 @@ func (c *certificates) states() [3]fileState {
 
 // current is what to use for a new connection.
 func (c *certificates) current() *tls.Config {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := time.Now()
-	if now.Sub(c.when) < lookAgain {
-		return c.config
+	l := c.loaded.Load()
+	if time.Since(l.when) < lookAgain || !c.looking.TryLock() {
+		return l.config
 	}
-	c.when = now
-	states := c.states()
-	if states == c.files {
-		return c.config
+	defer c.looking.Unlock()
+	next := &loadedTLS{l.config, c.states(), time.Now()}
+	defer c.loaded.Store(next)
+	if next.files == l.files {
+		return l.config
 	}
-	c.files = states
 	config, err := loadTLS(c.conf)
 	if err != nil {
 		c.log().Log("WARN", fmt.Sprintf("[%s]: %v; the certificate stays as it was", c.conf.Section, err))
-		return c.config
+		return l.config
 	}
-	c.config = config
+	next.config = config
 	c.log().Log("INFO", fmt.Sprintf("[%s]: read the certificate %s, which has changed", c.conf.Section, c.conf.Certificate))
-	return c.config
+	return config
 }
 
 // wrap puts TLS on a connection. The handshake is made when the connection is
