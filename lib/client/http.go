@@ -79,6 +79,8 @@ func (c *Client) statusError(r *http.Response) *StatusError {
 		if wait := r.Header.Get("Retry-After"); wait != "" {
 			e.Hint += "; try again in " + wait + " s"
 		}
+	case e.Code == http.StatusServiceUnavailable:
+		e.Hint = "it has too much to do at the same time, or as many logs are followed as max_followers= allows; try again"
 	case e.Code == http.StatusBadRequest && c.network == "tcp" && !c.secure && r.Header.Get("Content-Type") == "text/plain":
 		e.Hint = "it speaks TLS; use https:// in place of http://"
 	}
