@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"sup/lib/cli"
 	"sup/lib/config"
@@ -96,8 +97,25 @@ func writeLint(c *command, problems []*config.Problem, errors, warnings int) err
 // lintFile returns all problems of a configuration, in the order of the files
 // and lines.
 func lintFile(file string, offline bool) []*config.Problem {
-	r := plan.Check(plan.Options{File: file, Offline: offline})
+	o := plan.Options{File: file, Offline: offline, AnyEnv: offline}
+	r := plan.Check(o)
+	included := partOnly(r.Document)
+	if included {
+		// Variables may be set in the file that includes it.
+		o.AnyEnv = true
+		r = plan.Check(o)
+	}
 	l := &linter{offline: offline, result: r, doc: r.Document, plan: r.Plan, problems: r.Problems}
+	l.problems = slices.DeleteFunc(l.problems, func(p *config.Problem) bool {
+		switch p.Code {
+		case config.CodeNoSupervisord, config.CodeUnknownProgram:
+			// They stand in other files.
+			return included
+		case config.CodeIncludeMatchesNothing:
+			return offline && strings.HasPrefix(p.Value, "/")
+		}
+		return false
+	})
 	if l.doc == nil || len(l.doc.Sections) == 0 || l.reported(config.CodeTooLarge) {
 		return l.problems
 	}
@@ -121,6 +139,28 @@ func lintFile(file string, offline bool) []*config.Problem {
 	l.logs()
 	l.sort()
 	return l.problems
+}
+
+// partOnly tells whether a file is one that others include: it has programs or
+// groups, and nothing that is the daemon's, its servers' or the client's.
+func partOnly(doc *config.Document) bool {
+	if doc == nil {
+		return false
+	}
+	programs := false
+	for _, s := range doc.Sections {
+		kind, known := config.KindOf(s.Name)
+		if !known {
+			continue
+		}
+		switch kind {
+		case config.KindProgram, config.KindFCGI, config.KindEventListener, config.KindGroup:
+			programs = true
+		default:
+			return false
+		}
+	}
+	return programs
 }
 
 // linter looks at one configuration.
@@ -215,7 +255,7 @@ func (l *linter) client() {
 	if l.doc.Section("supervisorctl") == nil {
 		return
 	}
-	_, problems := config.CheckClient(config.ClientOptions{File: l.doc.File, Offline: l.offline})
+	_, problems := config.CheckClient(config.ClientOptions{File: l.doc.File, Offline: l.offline, AnyEnv: l.offline})
 	for _, p := range problems {
 		if k, ok := config.KindOf(p.Section); ok && (k == config.KindSupervisorctl || k == config.KindCtlPlugin) && p.Key != "" {
 			l.problems = append(l.problems, p)

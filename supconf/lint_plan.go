@@ -273,9 +273,10 @@ func (l *linter) logs() {
 		}
 		w := l.at(p.Section, key)
 		if device(s.Path) {
-			if s.MaxBytes != 0 && s.Path != "/dev/null" {
+			// That it is not rotated matters only to who asks for it.
+			if s.MaxBytes != 0 && s.Path != "/dev/null" && l.written(p.Section, key+"_maxbytes") {
 				warned[me] = true
-				l.warn("log-on-device", w, "write "+key+"_maxbytes = 0", "%s cannot be rotated, so the program does not start", s.Path)
+				l.warn("log-on-device", l.at(p.Section, key+"_maxbytes"), "write "+key+"_maxbytes = 0", "%s is not rotated", s.Path)
 			}
 			return
 		}

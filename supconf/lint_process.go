@@ -34,10 +34,6 @@ func (l *linter) processes() {
 // contradictions warns of settings of a program that do not go together.
 func (l *linter) contradictions(g *plan.Group, p *plan.Process) {
 	at := func(key string) where { return l.at(p.Section, key) }
-	if l.written(p.Section, "exitcodes") && p.AutoRestart != value.RestartUnexpected {
-		l.warn("no-effect", at("exitcodes"), "write autorestart = unexpected, or remove the key",
-			"it acts only with autorestart=unexpected")
-	}
 	if p.RedirectStderr {
 		for _, key := range []string{"stderr_capture_maxbytes", "stderr_events_enabled", "stderr_syslog"} {
 			if l.written(p.Section, key) && (p.Stderr.EventsEnabled || p.Stderr.Syslog || p.Stderr.CaptureMaxBytes != 0) {
@@ -115,6 +111,9 @@ func (l *linter) command(p *plan.Process, paths map[string]notRunnable) {
 	}
 	if hint := daemonizes(argv); hint != "" {
 		l.warn("command-daemonizes", w, hint, "%s goes into the background, and the daemon loses it", filepath.Base(argv[0]))
+	}
+	if strings.Contains(argv[0], "%(") {
+		return // a variable that only the daemon has
 	}
 	if strings.Contains(argv[0], "/") && !strings.HasPrefix(argv[0], "/") && !strings.HasPrefix(argv[0], "~") && p.HasDirectory {
 		l.warn("relative-command", w, "write the whole path",

@@ -304,6 +304,11 @@ func (l *linter) environment(w where, text string) {
 			l.warn("environment-comment", w, "put the value in quotation marks", `"#" cuts the rest of the line off`)
 			continue
 		}
+		if n.Lost {
+			l.warn("environment-quotes", w, "have a script set it, or the program read it from a file",
+				"quotation marks at the ends of the value of %s are lost: it is %q", n.Before, n.Value)
+			continue
+		}
 		l.warn("environment-separator", w, "separate variables with commas, and put values in quotation marks",
 			"%q after the value of %s is skipped like a comma, and what follows is another variable", n.Separator, n.Before)
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sup/lib/logwire"
+	"sup/lib/value"
 )
 
 const (
@@ -586,7 +587,7 @@ func (s *server) flush() {
 
 func (s *server) dropped(c *channel, n uint64, err error) {
 	if s.out.Load() == nil {
-		fmt.Fprintf(os.Stderr, "suplog: %s: dropped %d bytes (%s)\n", c.settings.Name, n, errnoName(err))
+		fmt.Fprintf(os.Stderr, "suplog: %s: dropped %d bytes (%s)\n", value.Printable(c.settings.Name), n, errnoName(err))
 		return
 	}
 	s.send(logwire.Message{Kind: logwire.Error, Stream: c.id, Condition: logwire.Dropped, N: n, Errno: errno(err)})

@@ -51,6 +51,8 @@ type ClientOptions struct {
 	Obeyed bool
 	// Offline leaves out the check of plug-ins.
 	Offline bool
+	// AnyEnv takes variables of the environment that are not set for right.
+	AnyEnv bool
 	// AnyPlugin lets [ctlplugin:x] sections name plug-ins, none of which are
 	// built in, with a warning each; without it they are errors.
 	AnyPlugin bool
@@ -90,7 +92,7 @@ func CheckClient(o ClientOptions) (*Client, []*Problem) {
 		doc = Read(Reading{File: file, Dir: m.Dir, Env: env, Wanted: clientSection})
 	}
 	problems := append([]*Problem(nil), doc.Problems...)
-	dec := &Decoder{Doc: doc, Machine: m, Offline: o.Offline, Report: func(p *Problem) { problems = append(problems, p) }}
+	dec := &Decoder{Doc: doc, Machine: m, Offline: o.Offline, AnyEnv: o.AnyEnv, Report: func(p *Problem) { problems = append(problems, p) }}
 	s := doc.Section("supervisorctl")
 	if s == nil && file != "" && len(problems) == 0 {
 		problems = append(problems, &Problem{

@@ -16,6 +16,10 @@ type Decoder struct {
 	// Offline leaves out the checks of users, groups, directories and
 	// plug-ins.
 	Offline bool
+	// AnyEnv takes variables of the environment that are not set for right: the
+	// daemon may have them. A value that needs one is its text, or the default
+	// where it must be a number or a word.
+	AnyEnv bool
 	// Report is told of every problem.
 	Report func(*Problem)
 
@@ -69,10 +73,16 @@ func (v *Values) Text(name string) Text {
 	if !t.Set {
 		return t
 	}
-	s, err := v.expand(v.Schema.Key(name), t.Text)
+	k := v.Schema.Key(name)
+	s, err := v.expand(k, t.Text)
+	if err != nil && v.AnyEnv && missesVariable(err) && k.Type.anyText() {
+		t.Bad = true
+		return t
+	}
 	if err != nil {
-		v.Report(expansionProblem(v.Section, t.Entry, &v.Names, err))
-		k := v.Schema.Key(name)
+		if !v.AnyEnv || !missesVariable(err) {
+			v.Report(expansionProblem(v.Section, t.Entry, &v.Names, err))
+		}
 		s, _ = v.expand(k, k.Default)
 		return Text{Text: s, Set: k.HasDefault, Entry: t.Entry, Bad: true}
 	}
@@ -111,6 +121,13 @@ func (v *Values) replace(s string) (string, error) {
 		err = v.spend(len(out))
 	}
 	return out, err
+}
+
+// missesVariable tells whether an expansion failed for a variable of the
+// environment.
+func missesVariable(err error) bool {
+	var unknown *expand.UnknownError
+	return errors.As(err, &unknown) && strings.HasPrefix(unknown.Name, "ENV_")
 }
 
 // Has tells whether a key is written.
@@ -268,6 +285,9 @@ func ParseBackups(s string) (int64, error) {
 func (v *Values) Environment(name string) map[string]string {
 	env := make(map[string]string)
 	t := v.Text(name)
+	if t.Bad {
+		return env
+	}
 	pairs, _, err := value.ParseEnvironment(t.Text)
 	if err != nil {
 		v.BadValue(name, t, err)
@@ -331,7 +351,7 @@ func (v *Values) Owner(code, name string) (t Text, uid, gid int) {
 // Dir reads a directory that must exist.
 func (v *Values) Dir(name string) Text {
 	t := v.Text(name)
-	if !t.Set {
+	if !t.Set || t.Bad {
 		return t
 	}
 	dir, err := v.Machine.ExistingDir(t.Text, !v.Offline)
@@ -345,7 +365,7 @@ func (v *Values) Dir(name string) Text {
 // PathInDir reads a path in a directory that must exist.
 func (v *Values) PathInDir(name string) Text {
 	t := v.Text(name)
-	path, err := v.Machine.PathInDir(t.Text, !v.Offline)
+	path, err := v.Machine.PathInDir(t.Text, !v.Offline && !t.Bad)
 	if err != nil {
 		dir, _ := splitPath(path)
 		v.Fail(CodeNoSuchDirectory, name, t, err.Error(), v.dirHint(t.Text, dir))
@@ -366,7 +386,7 @@ func (v *Values) dirHint(text, dir string) string {
 func (v *Values) Free(e *Entry) string {
 	v.Names.Known = NameEnv
 	s, err := v.replace(e.Value)
-	if err != nil {
+	if err != nil && !(v.AnyEnv && missesVariable(err)) {
 		v.Report(expansionProblem(v.Section, e, &v.Names, err))
 	}
 	return s
@@ -421,7 +441,7 @@ func (v *Values) LogFile(name string) Logs {
 			l.More = append(l.More, log)
 			word = LogIsNone
 		case word == LogIsPath:
-			path, err := v.Machine.PathInDir(log, !v.Offline)
+			path, err := v.Machine.PathInDir(log, !v.Offline && !t.Bad)
 			if err != nil {
 				dir, _ := splitPath(path)
 				v.Fail(CodeNoSuchDirectory, name, t, err.Error(), v.dirHint(log, dir))
@@ -443,6 +463,9 @@ func (v *Values) Trimmed(name string) string {
 	t := v.Raw(name)
 	k := v.Schema.Key(name)
 	s, err := v.expand(k, value.Trim(t.Text))
+	if err != nil && v.AnyEnv && missesVariable(err) {
+		return value.Trim(t.Text)
+	}
 	if err != nil {
 		v.Report(expansionProblem(v.Section, t.Entry, &v.Names, err))
 	}

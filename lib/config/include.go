@@ -30,6 +30,9 @@ type Reading struct {
 	Wanted func(section string) bool
 	// Env is the environment that expressions may refer to.
 	Env map[string]string
+	// AnyEnv takes variables that are not set for right; what [include] names with
+	// one cannot be read then.
+	AnyEnv bool
 	// Host is the name of the machine.
 	Host string
 }
@@ -148,6 +151,9 @@ func (d *Document) include(how Reading) {
 	}
 	names := &Names{Env: how.Env, Here: d.Here, Host: how.Host, Known: NamesInclude}
 	files, err := expand.Expand(e.Value, names.Lookup)
+	if err != nil && how.AnyEnv && missesVariable(err) {
+		return
+	}
 	if err != nil {
 		d.problem(expansionProblem(s, e, names, err))
 		return

@@ -42,6 +42,7 @@ const (
 	CodeFactoryMissing         = "factory-missing"
 	CodeTooLarge               = "too-large"
 	CodeStrangersFile          = "strangers-file"
+	CodeUnknownProgram         = "unknown-program"
 
 	CodeBadOption          = "bad-option"
 	CodeBadOptionValue     = "bad-option-value"

@@ -74,6 +74,15 @@ var typeNames = map[Type]string{
 
 func (t Type) String() string { return typeNames[t] }
 
+// anyText tells whether a value of the type may be any text.
+func (t Type) anyText() bool {
+	switch t {
+	case TypeText, TypeName, TypeDir, TypePathInDir, TypePath, TypeLogFile, TypeEnvironment, TypeCommand, TypeStateDir, TypeURL:
+		return true
+	}
+	return false
+}
+
 // Key is what is known of one key.
 type Key struct {
 	// Name is in lower case.

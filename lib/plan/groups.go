@@ -91,7 +91,7 @@ func (l *loader) group(s *config.Section, grouped map[string]bool) Group {
 		program, fcgi := l.doc.Section("program:"+p), l.doc.Section("fcgi-program:"+p)
 		switch {
 		case program == nil && fcgi == nil:
-			v.Fail("unknown-program", "programs", programs, fmt.Sprintf("there is no program %q", p), l.memberHint(p, programs.Text))
+			v.Fail(config.CodeUnknownProgram, "programs", programs, fmt.Sprintf("there is no program %q", p), l.memberHint(p, programs.Text))
 			continue
 		case program != nil && fcgi != nil:
 			v.Fail("ambiguous-program", "programs", programs,

@@ -20,6 +20,9 @@ type Options struct {
 	// Offline leaves out the checks that need the machine the file is for:
 	// users, groups, directories, plug-ins.
 	Offline bool
+	// AnyEnv takes variables of the environment that are not set for right, as
+	// [config.Decoder] has it.
+	AnyEnv bool
 	// AnyPlugin lets sections name plug-ins that are not built in, with a
 	// warning each; without it they are errors.
 	AnyPlugin bool
@@ -137,7 +140,7 @@ func (l *loader) load() {
 		}
 	}
 	l.doc = config.Read(config.Reading{
-		File: file, Dir: l.machine.Dir, Includes: true, Env: l.env, Host: l.host,
+		File: file, Dir: l.machine.Dir, Includes: true, Env: l.env, AnyEnv: l.opts.AnyEnv, Host: l.host,
 	})
 	l.plan.File, l.plan.Here, l.plan.Files = l.doc.File, l.doc.Here, l.doc.Files
 	unread := false
@@ -148,7 +151,7 @@ func (l *loader) load() {
 			unread = true
 		}
 	}
-	l.dec = &config.Decoder{Doc: l.doc, Machine: l.machine, Offline: l.opts.Offline, Report: l.report}
+	l.dec = &config.Decoder{Doc: l.doc, Machine: l.machine, Offline: l.opts.Offline, AnyEnv: l.opts.AnyEnv, Report: l.report}
 	if unread {
 		return
 	}

@@ -19,6 +19,10 @@ type EnvironmentNote struct {
 	Before string
 	// Comment is set if "#" cut the rest of a line off.
 	Comment bool
+	// Lost is set if the value of Before loses quotation marks that stood within
+	// the outer ones; Value is what is left.
+	Lost  bool
+	Value string
 }
 
 var (
@@ -51,7 +55,15 @@ func ParseEnvironment(s string) ([]Pair, []EnvironmentNote, error) {
 		if !ok1 || !ok2 || eq != "=" {
 			return nil, nil, &Error{Code: BadEnvironment, Value: s, Err: errPair, Hint: pairHint}
 		}
-		pairs = append(pairs, Pair{name, strings.Trim(val, `'"`)})
+		trimmed := strings.Trim(val, `'"`)
+		pairs = append(pairs, Pair{name, trimmed})
+		outer := 0
+		if val != "" && (val[0] == '"' || val[0] == '\'') {
+			outer = 2
+		}
+		if len(val)-len(trimmed) > outer {
+			notes = append(notes, EnvironmentNote{Before: name, Lost: true, Value: trimmed})
+		}
 		sep, ok, err := lex.next()
 		if err != nil {
 			return nil, nil, &Error{Code: BadEnvironment, Value: s, Err: err, Hint: "close it"}
