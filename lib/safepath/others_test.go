@@ -31,11 +31,13 @@ func TestAttackRace(t *testing.T) {
 		group d 0 60 775
 		group/log f 0 0 644 mine
 		group/link l 5 60 0 ../etc/secret
+		group/roots l 0 0 0 log
+		group/theirs l 5 60 0 ../etc/secret
 		group/hard h 0 0 0 ROOT/etc/secret
 	`)
 	stop := make(chan struct{})
 	var flips sync.WaitGroup
-	for _, pair := range [][2]string{{"home/x", "home/y"}, {"home/log", "home/link"}, {"home/link", "home/hard"}, {"group/log", "group/link"}, {"group/link", "group/hard"}} {
+	for _, pair := range [][2]string{{"home/x", "home/y"}, {"home/log", "home/link"}, {"home/link", "home/hard"}, {"group/log", "group/link"}, {"group/link", "group/hard"}, {"group/roots", "group/theirs"}} {
 		flips.Go(func() {
 			for {
 				select {
@@ -52,7 +54,7 @@ func TestAttackRace(t *testing.T) {
 	}
 	opened, refused := 0, 0
 	for range 300 {
-		for _, name := range []string{"home/x/secret", "home/x/new", "home/x/log", "home/log", "group/log"} {
+		for _, name := range []string{"home/x/secret", "home/x/new", "home/x/log", "home/log", "group/log", "group/roots"} {
 			for _, how := range []int{unix.O_RDWR | unix.O_CREAT, unix.O_WRONLY | unix.O_TRUNC} {
 				fd, err := Open(root+"/"+name, how, 0o644)
 				if err != nil {
@@ -160,8 +162,9 @@ func TestWithoutSetuid(t *testing.T) {
 		home/link l 65534 65534 0 ../etc/secret
 		home/hard h 0 0 0 ROOT/etc/secret
 		home/dir l 65534 65534 0 ../etc
+		home/roots d 0 0 755
 	`)
-	expect(t, root, map[string]error{"home/new": nil, "home/old": nil, "home/link": unix.ELOOP, "home/hard": unix.EACCES, "home/dir/new": unix.ELOOP})
+	expect(t, root, map[string]error{"home/roots/new": unix.EACCES, "home/new": nil, "home/old": nil, "home/link": unix.ELOOP, "home/hard": unix.EACCES, "home/dir/new": unix.ELOOP})
 }
 
 // TestOrdinaryUser acts as itself, and is not misled by others either.

@@ -203,7 +203,6 @@ type walk struct {
 	magic bool        // name is a link of procfs that only the kernel can follow
 	todo  string
 	links int
-	err   error
 }
 
 // errActor is returned by the steps when somebody else has to go on.
@@ -299,7 +298,7 @@ func (w *walk) end(name string) error {
 		w.name = name
 		return nil
 	}
-	return w.link(name, "", &st)
+	return w.link(name, "")
 }
 
 // step goes to the directory name, or to where a link of that name leads.
@@ -322,7 +321,7 @@ func (w *walk) step(name, rest string) error {
 		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
 			return unix.ENOTDIR
 		}
-		if err := w.link(name, rest, &st); err != errFollowed {
+		if err := w.link(name, rest); err != errFollowed {
 			return err
 		}
 		return nil
@@ -366,7 +365,7 @@ func (w *walk) arrive(fd int, path string) error {
 func (w *walk) whoActs(d *Dir) error {
 	owner := int(d.st.Uid)
 	switch {
-	case unix.Geteuid() != 0 || owner == 0 || owner == d.as:
+	case unix.Geteuid() != 0 || owner == d.as || owner == 0 && !d.bound:
 		return nil
 	case d.as == ownAccount:
 		d.as, d.because = owner, d.path
@@ -383,19 +382,14 @@ func (w *walk) whoActs(d *Dir) error {
 // link follows the link name in the present directory, if that may be done.
 // rest is what comes behind it. On success the error is errFollowed, errActor,
 // or nil where the kernel has to follow it.
-func (w *walk) link(name, rest string, st *unix.Stat_t) error {
+func (w *walk) link(name, rest string) error {
 	if w.links++; w.links > maxLinks {
 		return unix.ELOOP
 	}
 	if w.dir.magical() {
 		return w.magicLink(name, rest)
 	}
-	if w.observe == nil {
-		if err := w.mayFollow(name, st); err != nil {
-			return err
-		}
-	}
-	target, err := readlinkat(w.dir.fd, name)
+	target, err := w.target(name)
 	if err != nil {
 		return w.dir.explain(w.path, name, err)
 	}
@@ -412,6 +406,29 @@ func (w *walk) link(name, rest string, st *unix.Stat_t) error {
 		}
 	}
 	return errFollowed
+}
+
+// target is the text of a link, if it may be followed. What is looked at is what
+// is read: others may exchange the name for another link at any moment.
+func (w *walk) target(name string) (string, error) {
+	fd, err := openat(w.dir.fd, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "", err
+	}
+	if kind(&st) != unix.S_IFLNK {
+		return "", unix.ELOOP // it was one a moment ago
+	}
+	if w.observe == nil {
+		if err := w.mayFollow(name, &st); err != nil {
+			return "", err
+		}
+	}
+	return readlinkat(fd, "")
 }
 
 // mayFollow is nil if a link may be followed.
