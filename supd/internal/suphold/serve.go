@@ -81,13 +81,14 @@ func (k *keeper) turn() bool {
 	if wait(k.polls, patience, k.given[:k.givens]) <= 0 {
 		return true
 	}
-	if k.polls[0].revents != 0 {
-		k.accept()
-		return true
+	if k.polls[1].revents != 0 && !k.drain() {
+		return false
 	}
-	if k.conn < 0 || k.polls[1].revents == 0 {
-		return true
-	}
+	return k.polls[0].revents == 0 || k.accept()
+}
+
+// drain does what supd has asked for. It reports false at the end.
+func (k *keeper) drain() bool {
 	for k.conn >= 0 {
 		n, fds, errno := k.receive()
 		switch {
@@ -110,20 +111,24 @@ func (k *keeper) turn() bool {
 	return true
 }
 
-// accept goes over to the next supd. The one before is gone: there is one at a
-// time.
-func (k *keeper) accept() {
+// accept goes over to the next supd, of which there is one at a time: the one before
+// is gone, and what it has said is done first. It reports false at the end.
+func (k *keeper) accept() bool {
 	fd, _, errno := syscall.Syscall6(syscall.SYS_ACCEPT4, uintptr(k.listener), 0, 0, syscall.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {
-		return
+		return true
 	}
 	peer, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	if err != nil || peer.Uid != 0 && int(peer.Uid) != syscall.Geteuid() {
 		syscall.Close(int(fd))
-		return
+		return true
+	}
+	if !k.drain() {
+		return false
 	}
 	k.leave()
 	k.conn = int(fd)
+	return true
 }
 
 func (k *keeper) leave() {

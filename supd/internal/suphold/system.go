@@ -40,7 +40,8 @@ func (k *keeper) receive() (n int, fds []int32, errno syscall.Errno) {
 	k.message(k.in[:])
 	k.hdr.Control = (*byte)(unsafe.Pointer(&k.control))
 	k.hdr.SetControllen(int(unsafe.Sizeof(k.control)))
-	r, _, errno := syscall.Syscall(syscall.SYS_RECVMSG, uintptr(k.conn), uintptr(unsafe.Pointer(&k.hdr)),
+	// It does not wait, which is what the runtime would have to know.
+	r, _, errno := syscall.RawSyscall(syscall.SYS_RECVMSG, uintptr(k.conn), uintptr(unsafe.Pointer(&k.hdr)),
 		syscall.MSG_DONTWAIT|syscall.MSG_CMSG_CLOEXEC)
 	if errno != 0 {
 		return 0, nil, errno
@@ -94,6 +95,10 @@ func (k *keeper) message(b []byte) {
 // asleep.
 const quiet = 200
 
+// gather is how long messages may wait, so that there is one turn for many. What is
+// on its way is safe: the connection holds it. Both are in milliseconds.
+const gather = 10
+
 // wait is poll, for longer: after a while without anything to do it gives parts of
 // memory back. The runtime must not run between that and the next wait, since it
 // would bring a good part of the binary in again; so all of it is one system call
@@ -105,12 +110,13 @@ func wait(fds []pollFD, milliseconds int, given []span) int {
 	if milliseconds < 0 {
 		second = nil
 	}
-	return waitTwice(fds, &first, second, given)
+	third := syscall.NsecToTimespec(gather * 1e6)
+	return waitTwice(fds, &first, second, &third, given)
 }
 
 //go:nosplit
 //go:norace
-func waitTwice(fds []pollFD, first, second *syscall.Timespec, given []span) int {
+func waitTwice(fds []pollFD, first, second, then *syscall.Timespec, given []span) int {
 	p, n := uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds))
 	entersyscall()
 	r, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, p, n, uintptr(unsafe.Pointer(first)), 0, 0, 0)
@@ -119,6 +125,9 @@ func waitTwice(fds []pollFD, first, second *syscall.Timespec, given []span) int 
 			syscall.RawSyscall(syscall.SYS_MADVISE, given[i].from, given[i].size, syscall.MADV_DONTNEED)
 		}
 		r, _, errno = syscall.RawSyscall6(syscall.SYS_PPOLL, p, n, uintptr(unsafe.Pointer(second)), 0, 0, 0)
+	}
+	if r > 0 && errno == 0 {
+		syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, uintptr(unsafe.Pointer(then)), 0, 0, 0)
 	}
 	exitsyscall()
 	if errno != 0 {
