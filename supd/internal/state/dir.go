@@ -252,6 +252,9 @@ func Inherit(from Inherited) *Dir {
 			d.notes = append(d.notes, "the state directory "+d.path+" is not the one of the daemon before any more; programs could not be taken over by a supd after this one")
 		}
 	}
+	if w, ok := replacer(d.path); ok {
+		d.notes = append(d.notes, "the state directory "+d.path+" lies where others could put another one in its place: "+w.String())
+	}
 	ownLife().sign(d.lock)
 	var ok bool
 	if d.identity, ok = ParseSecret(from.Secret); !ok {

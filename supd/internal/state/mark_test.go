@@ -1,6 +1,7 @@
 package state
 
 import (
+	"crypto/rand"
 	"io"
 	"os"
 	"os/exec"
@@ -311,4 +312,69 @@ func TestLockHeldElsewhere(t *testing.T) {
 	if !held("unshare", "--pid", "--fork", "--mount-proc") {
 		t.Error("a process of a namespace below is taken for one of ours")
 	}
+}
+
+// The state is found wherever an earlier daemon had to keep it, also when it could
+// lie beside the pid file by now; after an orderly end it does.
+func TestPlaceChanges(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root may give directories away")
+	}
+	app := t.TempDir()
+	pidfile := filepath.Join(app, "place-"+rand.Text()+".pid")
+	t.Cleanup(func() {
+		for _, path := range places(pidfile) {
+			os.RemoveAll(path)
+		}
+	})
+	own := func(uid int) {
+		t.Helper()
+		if err := os.Chown(app, uid, uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened := func(want string) *Dir {
+		t.Helper()
+		d, err := OpenFor(pidfile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Path() != want {
+			t.Fatalf("the state is kept in %s, not in %s", d.Path(), want)
+		}
+		return d
+	}
+	own(65534)
+	d := opened(places(pidfile)[0])
+	if err := d.Save(snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	own(0)
+	d = opened(places(pidfile)[0])
+	if !d.Abandoned() {
+		t.Error("nothing would be taken over")
+	}
+	if err := d.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	d = opened(besideOf(pidfile))
+	saved := snapshot()
+	saved.Dir = d.Path()
+	if err := d.Save(saved); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	// And the other way round.
+	own(65534)
+	opened(besideOf(pidfile)).Close()
+	// Unless it says that it is that of another place.
+	d = opened(besideOf(pidfile))
+	saved.Dir = "/elsewhere"
+	if err := d.Save(saved); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	opened(places(pidfile)[0]).Close()
 }

@@ -58,25 +58,28 @@ func replacer(path string) (w safepath.Writer, ok bool) {
 // version has left beside the pid file is found, if it is ours.
 func OpenFor(pidfile string) (*Dir, error) {
 	beside := besideOf(pidfile)
+	places := places(pidfile)
 	safe := nobodyElse(beside)
-	if safe {
-		d, err := Open(beside)
-		if !cannotBeMade(err) {
-			return d, err
-		}
-	}
 	if !safe {
 		if d, err := openOld(beside); d != nil || err != nil {
 			return d, err
 		}
 	}
-	places := places(pidfile)
-	for _, path := range places {
-		// What a start with another environment has chosen.
-		if holdsState(path) {
+	if !safe || !holdsState(beside) {
+		// What a start with another environment has chosen, or before others could
+		// not write beside the pid file any more.
+		for _, path := range places {
+			if !holdsState(path) {
+				continue
+			}
 			if d, err := openPrivate(path); err == nil || errors.As(err, new(*LockedError)) {
 				return d, err
 			}
+		}
+	}
+	if safe {
+		if d, err := Open(beside); !cannotBeMade(err) {
+			return d, err
 		}
 	}
 	var problems []string
