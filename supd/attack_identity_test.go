@@ -495,3 +495,97 @@ stopwaitsecs=1000
 		t.Error(err)
 	}
 }
+
+// Files that become unusable cost no reload, no upgrade and no comeback; only a
+// first start fails, where somebody sees it.
+func TestBrokenSecrets(t *testing.T) {
+	dir := t.TempDir()
+	ours := newAuthority(t, "ours")
+	cert, key := ours.sign(t, serverCert("sup.test"))
+	writePEM(t, dir+"/server.pem", key, cert)
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const users = "joe:{SHA}gquHbROHv6/kbMHIou8HTq5Qyx0=\n" // thepassword
+	write("users", users)
+	port := freePort(t)
+	d := suptest.Start(t, suptest.Options{Config: fmt.Sprintf(`[inet_http_server]
+port=127.0.0.1:%d
+certificate=%s/server.pem
+users_file=%s/users
+[program:a]
+command=sleep 1000
+startsecs=0
+[supervisord]
+`, port, dir, dir)})
+	d.Wait("RUNNING", "a")
+	pid := d.Info("a").PID
+	pool := x509.NewCertPool()
+	pool.AddCert(ours.cert)
+	ask := func() (int, error) {
+		one := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}, Timeout: suptest.Patience}
+		r, err := http.NewRequest("GET", fmt.Sprintf("https://127.0.0.1:%d/ok.html", port), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("joe", "thepassword")
+		answer, err := one.Do(r)
+		if err != nil {
+			return 0, err
+		}
+		answer.Body.Close()
+		return answer.StatusCode, nil
+	}
+	served := func(what string) {
+		t.Helper()
+		if status, err := ask(); status != 200 {
+			t.Errorf("%s: %d %v", what, status, err)
+		}
+	}
+	served("at first")
+	broken := func() {
+		write("server.pem", "junk")
+		write("users", "junk\n")
+	}
+	mended := func() {
+		t.Helper()
+		writePEM(t, dir+"/server.pem", key, cert)
+		write("users", users)
+		d.Until("it is mended", func() error {
+			status, err := ask()
+			if err == nil && status != 200 {
+				err = fmt.Errorf("status %d", status)
+			}
+			return err
+		})
+	}
+	broken()
+	d.Signal(syscall.SIGHUP)
+	d.WaitFile("supd.log", "what was read before stays")
+	d.Until("the program runs again", func() error {
+		if p := d.Info("a").PID; p == pid || p == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	served("after a reload")
+	pid = d.Info("a").PID
+	upgraded(t, d, 1)
+	if status, err := ask(); err == nil {
+		t.Errorf("without a certificate: %d", status)
+	}
+	mended()
+	broken()
+	d.Crash()
+	d.Relaunch()
+	if p := d.Info("a").PID; p != pid {
+		t.Errorf("the program has pid %d, and had %d", p, pid)
+	}
+	if status, err := ask(); err == nil {
+		t.Errorf("without a certificate: %d", status)
+	}
+	mended()
+}

@@ -163,6 +163,8 @@ func boot(s *start) int {
 	inherited := s.takeSockets()
 	opts := s.serverOptions(p)
 	opts.Inherited = inherited
+	// Whoever comes back to programs that run does not fail for a file.
+	opts.Tolerant = s.upgraded != nil || s.saved != nil
 	s.servers, err = server.Open(p.Servers, opts)
 	if err != nil {
 		return usageError(s.stderr, s.prog, err)
@@ -487,6 +489,7 @@ func (s *start) reopenServers(p *plan.Plan) error {
 	}()
 	opts := s.serverOptions(p)
 	opts.Inherited = files
+	opts.Before = s.servers
 	next, err := server.Open(p.Servers, opts)
 	if err != nil {
 		return fmt.Errorf("the servers stay as they were: %w", err)

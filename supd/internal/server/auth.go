@@ -75,11 +75,17 @@ func newGate(conf plan.Server, b *brake, a *accounts) (*gate, error) {
 	if conf.UsersFile != "" {
 		g.users = &usersFile{path: conf.UsersFile}
 		if err := g.users.read(); err != nil {
-			return nil, err
+			return g, &unreadable{err}
 		}
 	}
 	return g, nil
 }
+
+// unreadable is the error of a file that a server needs, beside which there is
+// one that works in all else.
+type unreadable struct{ error }
+
+func (u *unreadable) Unwrap() error { return u.error }
 
 // open tells whether everybody is let in.
 func (g *gate) open() bool { return g.login == nil && g.users == nil && g.conf.Roles == nil }

@@ -78,6 +78,12 @@ type Options struct {
 	// listens on them when we don't: the files of unix sockets among them are
 	// neither changed nor removed.
 	Lent []string
+	// Before is the Server whose place this one takes. Users and certificates
+	// that cannot be read are those that it has.
+	Before *Server
+	// Tolerant lets a server begin whose users or certificate cannot be read; it
+	// lets nobody in for whom they are needed until they can be.
+	Tolerant bool
 	// Record takes what clients change. It may be nil.
 	Record *record.Log
 	// Stderr takes what is to be said at opening. It may be nil.
@@ -104,6 +110,7 @@ type Server struct {
 	log      Logger
 	panics   onceEach
 	failures failureLog
+	late     []string // what is to be logged when there is a log
 	brake    brake
 	accounts accounts
 	tails    tails
@@ -164,12 +171,7 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 	s.callCtx = suspend.With(s.ctx, nil)
 	inherited := maps.Clone(opts.Inherited)
 	for _, conf := range servers {
-		gate, err := newGate(conf, &s.brake, &s.accounts)
-		if err != nil {
-			s.undo(opts.Inherited)
-			return nil, err
-		}
-		certs, err := newCertificates(conf, func() Logger { return s.log })
+		gate, certs, err := s.secrets(conf)
 		if err != nil {
 			s.undo(opts.Inherited)
 			return nil, err
@@ -226,6 +228,9 @@ func defaultMaxConns() int {
 // Serve begins to answer requests and returns. It must be called only once.
 func (s *Server) Serve(backend Backend, logger Logger) {
 	s.backend, s.log = noticing{backend, &s.tails}, logger
+	for _, line := range s.late {
+		logger.Log("CRIT", line)
+	}
 	for _, ep := range s.endpoints {
 		ep.queue = &connQueue{conns: make(chan *conn), done: s.ctx.Done(), addr: ep.listener.Addr()}
 		ep.http = &http.Server{

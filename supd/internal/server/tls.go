@@ -44,7 +44,8 @@ func newCertificates(conf plan.Server, log func() Logger) (*certificates, error)
 	files := c.states()
 	config, err := loadTLS(conf)
 	if err != nil {
-		return nil, fmt.Errorf("[%s]: %w", conf.Section, err)
+		c.loaded.Store(&loadedTLS{nil, files, time.Now()})
+		return c, &unreadable{fmt.Errorf("[%s]: %w", conf.Section, err)}
 	}
 	c.loaded.Store(&loadedTLS{config, files, time.Now()})
 	return c, nil
@@ -134,7 +135,11 @@ func (c *certificates) wrap(nc net.Conn) (*tls.Conn, *tap) {
 	return tls.Server(below, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			config := c.current().Clone()
+			config := c.current()
+			if config == nil {
+				return nil, errors.New("there is no certificate that can be used")
+			}
+			config = config.Clone()
 			config.KeyLogWriter = below.keyLog()
 			return config, nil
 		},
