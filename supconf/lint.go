@@ -105,8 +105,8 @@ func lintFile(file string, offline bool) []*config.Problem {
 		o.AnyEnv = true
 		r = plan.Check(o)
 	}
-	l := &linter{offline: offline, result: r, doc: r.Document, plan: r.Plan, problems: r.Problems}
-	l.problems = slices.DeleteFunc(l.problems, func(p *config.Problem) bool {
+	l := &linter{offline: offline, result: r, doc: r.Document, plan: r.Plan}
+	l.problems = slices.DeleteFunc(slices.Clone(r.Problems), func(p *config.Problem) bool {
 		switch p.Code {
 		case config.CodeNoSupervisord, config.CodeUnknownProgram:
 			// They stand in other files.
@@ -122,7 +122,7 @@ func lintFile(file string, offline bool) []*config.Problem {
 	l.env = config.Environ(os.Environ())
 	l.failed = make(map[string]bool)
 	l.failedAt = make(map[config.Pos]bool)
-	for _, p := range l.problems {
+	for _, p := range r.Problems {
 		if p.Severity == config.SeverityError {
 			l.failed[p.Section+"\x00"+p.Key] = true
 			l.failedAt[config.Pos{File: p.File, Line: p.Line}] = true

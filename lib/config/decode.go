@@ -41,6 +41,7 @@ type Values struct {
 // Values returns a reader of a section's keys, as those of a section of kind
 // k. Section may be nil: then every key has its default.
 func (d *Decoder) Values(s *Section, k Kind, names Names) *Values {
+	names.AnyEnv = d.AnyEnv
 	return &Values{Decoder: d, Section: s, Schema: Schema(k), Names: names}
 }
 
@@ -52,7 +53,8 @@ type Text struct {
 	Set bool
 	// Entry is where it is written; nil for a default.
 	Entry *Entry
-	// Bad tells that it could not be expanded, which has been reported.
+	// Bad tells that it could not be expanded, which has been reported, or not to
+	// its end, since a variable is missing that the daemon may have.
 	Bad bool
 }
 
@@ -74,15 +76,16 @@ func (v *Values) Text(name string) Text {
 		return t
 	}
 	k := v.Schema.Key(name)
+	v.Names.missed = false
 	s, err := v.expand(k, t.Text)
-	if err != nil && v.AnyEnv && missesVariable(err) && k.Type.anyText() {
-		t.Bad = true
-		return t
-	}
+	missed := v.Names.missed
 	if err != nil {
-		if !v.AnyEnv || !missesVariable(err) {
-			v.Report(expansionProblem(v.Section, t.Entry, &v.Names, err))
-		}
+		v.Report(expansionProblem(v.Section, t.Entry, &v.Names, err))
+	}
+	if missed && err == nil && k.Type.anyText() {
+		return Text{Text: s, Set: true, Entry: t.Entry, Bad: true}
+	}
+	if err != nil || missed {
 		s, _ = v.expand(k, k.Default)
 		return Text{Text: s, Set: k.HasDefault, Entry: t.Entry, Bad: true}
 	}
@@ -121,13 +124,6 @@ func (v *Values) replace(s string) (string, error) {
 		err = v.spend(len(out))
 	}
 	return out, err
-}
-
-// missesVariable tells whether an expansion failed for a variable of the
-// environment.
-func missesVariable(err error) bool {
-	var unknown *expand.UnknownError
-	return errors.As(err, &unknown) && strings.HasPrefix(unknown.Name, "ENV_")
 }
 
 // Has tells whether a key is written.
@@ -386,7 +382,7 @@ func (v *Values) dirHint(text, dir string) string {
 func (v *Values) Free(e *Entry) string {
 	v.Names.Known = NameEnv
 	s, err := v.replace(e.Value)
-	if err != nil && !(v.AnyEnv && missesVariable(err)) {
+	if err != nil {
 		v.Report(expansionProblem(v.Section, e, &v.Names, err))
 	}
 	return s
@@ -463,9 +459,6 @@ func (v *Values) Trimmed(name string) string {
 	t := v.Raw(name)
 	k := v.Schema.Key(name)
 	s, err := v.expand(k, value.Trim(t.Text))
-	if err != nil && v.AnyEnv && missesVariable(err) {
-		return value.Trim(t.Text)
-	}
 	if err != nil {
 		v.Report(expansionProblem(v.Section, t.Entry, &v.Names, err))
 	}

@@ -149,13 +149,13 @@ func (d *Document) include(how Reading) {
 		}).at(s.Pos).near("files", s, Schema(KindInclude)))
 		return
 	}
-	names := &Names{Env: how.Env, Here: d.Here, Host: how.Host, Known: NamesInclude}
+	names := &Names{Env: how.Env, AnyEnv: how.AnyEnv, Here: d.Here, Host: how.Host, Known: NamesInclude}
 	files, err := expand.Expand(e.Value, names.Lookup)
-	if err != nil && how.AnyEnv && missesVariable(err) {
-		return
-	}
 	if err != nil {
 		d.problem(expansionProblem(s, e, names, err))
+		return
+	}
+	if names.missed {
 		return
 	}
 	g := &globber{left: globSteps}

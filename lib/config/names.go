@@ -38,6 +38,10 @@ type Names struct {
 	// OwnEnv is what environment= of the section sets.
 	OwnEnv map[string]string
 
+	// AnyEnv has a variable that is not set stand for itself, and missed tells
+	// that this was so.
+	AnyEnv, missed bool
+
 	Here, Host, Program, Group string
 	ProcessNum, NumProcs       int
 }
@@ -51,6 +55,10 @@ func (n *Names) Lookup(name string) (expand.Value, bool) {
 			}
 		}
 		s, ok := n.Env[v]
+		if !ok && n.AnyEnv && n.Known&NameEnv != 0 {
+			n.missed = true
+			return expand.String("%(" + name + ")s"), true
+		}
 		return expand.String(s), ok && n.Known&NameEnv != 0
 	}
 	switch name {
