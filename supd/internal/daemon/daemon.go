@@ -347,7 +347,10 @@ func (d *Daemon) awaitReady(done func()) {
 		saved := make(chan struct{})
 		d.closeWhenSaved(saved)
 		go func() {
-			awaitSaved(saved)
+			select {
+			case <-saved:
+			case <-d.done:
+			}
 			d.post(through)
 		}()
 	}
