@@ -164,18 +164,8 @@ func TestAlone(t *testing.T) {
 		}
 	}
 	logwire.CloseFDs([]int{written, open, empty, staging, over, w1, w3, w5})
-	held := p.mustNext() // everything, since somebody was there
-	if len(held) != 4 {
-		t.Errorf("held is %v", held)
-	}
-	for _, e := range held {
-		logwire.CloseFDs(e.FDs)
-	}
-	// For a moment nobody is there.
-	held = p.mustNext()
-	if _, ok := held[2]; ok && len(held) != 4 || !ok && len(held) != 3 {
-		t.Errorf("held is %v", held)
-	}
+	// For a moment nobody is there; whether it comes to look then is chance.
+	held := p.mustNext()
 	for _, k := range []uint64{0, 1, 3} {
 		if _, ok := held[k]; !ok {
 			t.Errorf("%d is not held", k)
