@@ -140,6 +140,10 @@ func checkUpgrade(args []string, stdout, stderr io.Writer) int {
 			return usageError(stderr, args[0], err)
 		}
 	}
+	// What we have read before would be lost with us.
+	if err := server.CheckSecrets(p.Servers); err != nil {
+		return usageError(stderr, args[0], err)
+	}
 	fmt.Fprintln(stdout, daemon.CheckAnswer, cli.FullVersion())
 	return 0
 }

@@ -7,6 +7,19 @@ import (
 	"sup/lib/plan"
 )
 
+// CheckSecrets tells whether the users and certificates of servers can be read.
+func CheckSecrets(servers []plan.Server) error {
+	for _, conf := range servers {
+		if _, err := newGate(conf, new(brake), new(accounts)); err != nil {
+			return err
+		}
+		if _, err := newCertificates(conf, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // secrets reads the users and the certificate of a server. What cannot be read is
 // as it was in the server before, or missing, if that is to be borne.
 func (s *Server) secrets(conf plan.Server) (*gate, *certificates, error) {
