@@ -56,6 +56,9 @@ func (v *viewer) source(ctx context.Context, t target) (source, error) {
 	if t.file == "" {
 		return nil, errNoFile
 	}
+	if err := elsewhere(t.file, !v.daemon.Local()); err != nil {
+		return nil, err
+	}
 	remote := remoteLog{daemon: v.daemon, name: t.name, stream: v.stream}
 	if !v.daemon.Local() || !filepath.IsAbs(t.file) {
 		return remote, nil
