@@ -151,8 +151,10 @@ func (s *session) connect() (*client.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		daemon.Trust(s.file.Trusts)
-		daemon.Secure(client.TLS(s.file.TLS))
+		if s.file != nil {
+			daemon.Trust(s.file.Trusts)
+			daemon.Secure(client.TLS(s.file.TLS))
+		}
 		s.daemon = daemon
 	}
 	return s.daemon, nil

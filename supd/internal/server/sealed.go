@@ -40,6 +40,25 @@ type tap struct {
 	counts  atomic.Bool // the handshake is over
 	records atomic.Uint64
 	unclear atomic.Bool // something was written that is no whole record
+	greeted int         // bytes that were read for the handshake
+}
+
+// maxGreeting is how many bytes a client may send for the handshake: a chain of
+// certificates is well below. TLS keeps all of it.
+const maxGreeting = 16 << 10
+
+var errGreeting = errors.New("the client says too much before TLS is agreed upon")
+
+func (t *tap) Read(p []byte) (int, error) {
+	if t.counts.Load() {
+		return t.Conn.Read(p)
+	}
+	if t.greeted >= maxGreeting {
+		return 0, errGreeting
+	}
+	n, err := t.Conn.Read(p[:min(len(p), maxGreeting-t.greeted)])
+	t.greeted += n
+	return n, err
 }
 
 // keyLog takes the lines of a log of keys: a label, the client's random number

@@ -168,3 +168,32 @@ func TestAnswerOfTheNextImage(t *testing.T) {
 		}
 	}
 }
+
+// TestAttackGreeting has a client that never comes to an end with the handshake.
+func TestAttackGreeting(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	ours.SetDeadline(time.Now().Add(time.Minute))
+	go io.Copy(io.Discard, theirs) // it is told why
+	go func() {
+		// Records of a ClientHello that says that it is 16 MiB long.
+		record := append([]byte{22, 3, 1, 0x10, 0}, make([]byte, 0x1000)...)
+		copy(record[5:], []byte{1, 0xff, 0xff, 0xff})
+		for range 1000 {
+			if _, err := theirs.Write(record); err != nil {
+				return
+			}
+		}
+		t.Error("all was read")
+	}()
+	path := testCertificate(t)
+	certs, err := newCertificates(plan.Server{Certificate: path, Key: path}, func() Logger { return &testLog{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, below := certs.wrap(ours)
+	if err := c.Handshake(); err == nil || below.greeted > maxGreeting {
+		t.Errorf("%v after %d bytes", err, below.greeted)
+	}
+	ours.Close()
+}
