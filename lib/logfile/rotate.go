@@ -69,12 +69,8 @@ func (f *File) putAside() error {
 // backup is dropped when it is begun again. The one beyond keep is dropped.
 func shift(dir *safepath.Dir, name string, keep int) error {
 	names := backupNames(dir, name, keep)
-	gap := 0
-	for gap < len(names) && exists(dir, names[gap]) {
-		gap++
-	}
-	// With no gap up to keep, the last is overwritten.
-	for n := min(gap, keep-1); n >= 1; n-- {
+	// Without a gap the last is overwritten.
+	for n := len(names) - 1; n >= 1; n-- {
 		if err := dir.Rename(names[n-1], names[n]); err != nil && err != unix.ENOENT {
 			return err
 		}
@@ -86,18 +82,21 @@ func shift(dir *safepath.Dir, name string, keep int) error {
 	return err
 }
 
-// backupNames are the names of as many numbered backups, the newest first. In a
-// directory like /tmp some may be taken by strangers, which are not to be touched
-// and must not keep a log from being rotated: their numbers are left out.
+// backupNames are the names of numbered backups, the newest first, up to one that
+// is free and at most keep of them. In a directory like /tmp some may be taken by
+// strangers, which are not to be touched and must not keep a log from being
+// rotated: their numbers are left out, up to a thousand.
 func backupNames(dir *safepath.Dir, name string, keep int) (names []string) {
-	const most = 1000 // of others
-	for n := 1; len(names) < keep && n <= keep+most; n++ {
-		if b := Backup(name, n); !dir.Theirs(b) {
-			names = append(names, b)
+	for n, theirs := 1, 0; len(names) < keep; n++ {
+		b := Backup(name, n)
+		if theirs < 1000 && dir.Theirs(b) {
+			theirs++
+			continue
 		}
-	}
-	for n := keep + most + 1; len(names) < keep; n++ {
-		names = append(names, Backup(name, n))
+		names = append(names, b)
+		if !exists(dir, b) {
+			break
+		}
 	}
 	return names
 }
