@@ -349,3 +349,36 @@ func TestAttackStateDirectoryRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A program that has become another user by itself is still the one that is on record,
+// with a state and without.
+func TestTakeoverOfChangedUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	d := suptest.Start(t, suptest.Options{Config: `[program:web]
+command=setpriv --reuid=65534 --regid=65534 --clear-groups /bin/sleep 1000
+startsecs=0
+`})
+	d.Wait("RUNNING", "web")
+	pid := d.Info("web").PID
+	d.Until("it is nobody", func() error {
+		if fi, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err != nil || fi.Sys().(*syscall.Stat_t).Uid != nobody {
+			return fmt.Errorf("not yet: %v", err)
+		}
+		return nil
+	})
+	for _, spoil := range []bool{false, true} {
+		d.Crash()
+		if spoil {
+			if err := os.WriteFile(d.Path("supd.pid.state/state"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.Relaunch()
+		d.Wait("RUNNING", "web")
+		if again := d.Info("web").PID; again != pid {
+			t.Fatalf("web had pid %d, and has %d; state spoiled: %v", pid, again, spoil)
+		}
+	}
+}

@@ -45,15 +45,15 @@ func (d *Daemon) findLiving(saved *state.State) map[string]state.Living {
 		m := state.ParseMark(mark)
 		return dir.PIDOf(m.Process, m.Run)
 	}
-	living := state.FindLiving(d.identity,
-		func(mark string, pid int) bool { return pidOf(mark) == pid },
-		func(process string, uid int) bool { return users[process][uid] })
-	for name, l := range living {
-		if pid := pidOf(l.Mark); pid != 0 && pid != l.PID || saved != nil && l.Run > most+mostUnrecorded {
-			delete(living, name)
+	return state.FindLiving(d.identity, func(c state.Claim) bool {
+		if pid := pidOf(c.Mark); pid != 0 {
+			// It may have become another user by itself.
+			return pid == c.PID
 		}
-	}
-	return living
+		// Without a record the proof counts, and a copied one is of no use to
+		// another user.
+		return c.Proved && users[c.Process][c.UID] && (saved == nil || c.Run <= most+mostUnrecorded)
+	})
 }
 
 // usersOf tells which users the programs are started as, by the names of processes:

@@ -95,21 +95,25 @@ type Living struct {
 	Ticks uint64
 }
 
+// Claim is what a process claims that carries a mark.
+type Claim struct {
+	Marked
+	Mark   string
+	Proved bool // the mark was made with our key
+	PID    int
+	UID    int // of the user who runs it, whatever it may do beyond
+}
+
 // FindLiving looks through all processes of our PID namespace for those that an
-// earlier daemon has started: they carry a mark that the identity proves, or one
-// that was made before there were proofs and is vouched for, which is asked with
-// what it says and the pid. The result is, by the name of the process, the one of
-// the latest run.
-//
-// admits says whether a process of that name may run as that user. A copied mark is
-// of no use to another user.
+// earlier daemon has started: they carry a mark, and what it claims is admitted. The
+// result is, by the name of the process, the one of the latest run.
 //
 // The state directory must be locked. A child between fork and exec shows the
 // environment of the daemon, but holds the lock as well, so there is none left.
 // Only one that is in the middle of exec is waited for.
-func FindLiving(id *Identity, vouched func(mark string, pid int) bool, admits func(process string, uid int) bool) map[string]Living {
+func FindLiving(id *Identity, admits func(Claim) bool) map[string]Living {
 	const patience, pause = 50 * time.Millisecond, 2 * time.Millisecond
-	s := search{id: id, vouched: vouched, admits: admits, found: map[string]Living{}}
+	s := search{id: id, admits: admits, found: map[string]Living{}}
 	pids := processes()
 	for deadline := time.Now().Add(patience); len(pids) > 0; time.Sleep(pause) {
 		var undecided []int
@@ -128,10 +132,9 @@ func FindLiving(id *Identity, vouched func(mark string, pid int) bool, admits fu
 // search is a search for the processes of an identity.
 type search struct {
 	reader
-	id      *Identity
-	vouched func(mark string, pid int) bool
-	admits  func(process string, uid int) bool
-	found   map[string]Living
+	id     *Identity
+	admits func(Claim) bool
+	found  map[string]Living
 }
 
 // look looks at one process, and reports false if it has to be looked at again.
@@ -147,7 +150,8 @@ func (s *search) look(pid int) bool {
 	}
 	mark := markIn(environ)
 	m := ParseMark(mark)
-	if m.Run == 0 || !s.id.Proves(mark) && !(m.Old() && s.vouched(mark, pid)) {
+	proved := s.id.Proves(mark)
+	if m.Run == 0 || !proved && !m.Old() {
 		return true
 	}
 	st, err := s.status(pid)
@@ -155,7 +159,7 @@ func (s *search) look(pid int) bool {
 		return true
 	}
 	c, err := s.credentials(pid)
-	if err != nil || !c.ours || c.effective != c.real || c.saved != c.real || !s.admits(m.Process, c.real) {
+	if err != nil || !c.ours || !s.admits(Claim{m, mark, proved, pid, c.real}) {
 		return true
 	}
 	if again, _, err := Ticks(pid); err != nil || again != st.ticks {
