@@ -73,8 +73,7 @@ func (c *call) multicall() error {
 	enc := &c.out.enc
 	enc.BeginArray()
 	for i, entry := range calls {
-		// The connection costs a system call to look at.
-		if i%leftEach == leftEach-1 && c.conn.left() {
+		if i > 0 && c.conn.left() {
 			return errLeft
 		}
 		mark := enc.Len()
@@ -91,10 +90,7 @@ func (c *call) multicall() error {
 	return nil
 }
 
-// leftEach is how many calls of a multicall are made between two looks whether
-// the client still waits for the answer.
-const leftEach = 16
-
+// errLeft is a fault that nobody waits for any more.
 var errLeft = rpc.NewFault(rpc.Failed, "the client has gone")
 
 // inner makes one call of a multicall.
