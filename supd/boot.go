@@ -57,10 +57,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	// Programs may be waiting for somebody to take them over.
 	unhurry := hurry.Begin()
-	load := func() (*plan.Plan, error) {
-		return plan.Load(plan.Options{File: parsed.File, Program: args[0], Overrides: parsed.Overrides, AnyPlugin: true, Obeyed: true})
+	loadText := func(text *string) (*plan.Plan, error) {
+		return plan.Load(plan.Options{File: parsed.File, Text: text, Program: args[0], Overrides: parsed.Overrides, AnyPlugin: true, Obeyed: true})
 	}
-	p, err := load()
+	load := func() (*plan.Plan, error) { return loadText(nil) }
+	piped, err := pipedConfig(parsed.File)
+	if err != nil {
+		return usageError(stderr, prog, err)
+	}
+	p, err := loadText(piped)
 	if err != nil {
 		return usageError(stderr, prog, err)
 	}
@@ -80,7 +85,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 				return usageError(stderr, prog, err)
 			}
 		}
-		return launch(self, args, stderr)
+		return launch(self, args, piped, stderr)
 	}
 	return boot(&start{
 		prog: prog, self: self, args: args, plan: p, load: load, detacher: toBe, upgraded: upgraded,

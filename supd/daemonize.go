@@ -22,8 +22,9 @@ import (
 const readyVar = "SUPD_READY_FD"
 
 // launch starts the daemon and waits for its word. The result is the exit
-// status for the command. Self is the path of our own file.
-func launch(self string, args []string, stderr io.Writer) int {
+// status for the command. Self is the path of our own file, piped the text of a
+// configuration that cannot be read again.
+func launch(self string, args []string, piped *string, stderr io.Writer) int {
 	r, w, err := os.Pipe()
 	if err != nil {
 		fmt.Fprintf(stderr, "Error: cannot daemonize: %v\n", err)
@@ -34,10 +35,20 @@ func launch(self string, args []string, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "Error: %v\n", err)
 		return 1
 	}
+	env := spawn.Environ(os.Environ(), [2]string{readyVar, "3"})
+	files := []int{0, 1, 2, int(w.Fd())}
+	if piped != nil {
+		text, err := pipeFile(*piped)
+		if err != nil {
+			fmt.Fprintf(stderr, "Error: cannot keep the configuration: %v\n", err)
+			return 1
+		}
+		defer text.Close()
+		env = spawn.Environ(env, [2]string{pipedVar, strconv.Itoa(len(files))})
+		files = append(files, int(text.Fd()))
+	}
 	pid, err := spawner.Start(&spawn.Command{
-		Name: "supd", Path: self, Argv: args, Umask: -1, UID: -1,
-		Env:   spawn.Environ(os.Environ(), [2]string{readyVar, "3"}),
-		Files: []int{0, 1, 2, int(w.Fd())},
+		Name: "supd", Path: self, Argv: args, Umask: -1, UID: -1, Env: env, Files: files,
 	})
 	w.Close()
 	if err != nil {

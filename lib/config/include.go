@@ -19,6 +19,8 @@ import (
 type Reading struct {
 	// File is the main file.
 	File string
+	// Text is what it says, if that was read before: a pipe can be read once.
+	Text *string
 	// Dir is what relative paths are relative to, "" for the current
 	// directory.
 	Dir string
@@ -56,8 +58,10 @@ func Read(how Reading) *Document {
 	d.File = value.CleanPath(d.File)
 	d.Here, _ = splitPath(d.File)
 	d.Files = []string{d.File}
-	text, err := readMain(named)
-	if err != nil {
+	text, err := "", (*Problem)(nil)
+	if how.Text != nil {
+		text = *how.Text
+	} else if text, err = readMain(named); err != nil {
 		d.problem(err)
 		return d
 	}
@@ -92,6 +96,23 @@ func readMain(file string) (string, *Problem) {
 		}).at(Pos{File: file})
 	}
 	return text, nil
+}
+
+// ReadPipe reads a main file that can be read only once: a pipe, or a terminal. The
+// text is nil for one that can be read again, or not at all.
+func ReadPipe(file string) (text *string, err error) {
+	st, err := os.Stat(file)
+	if err != nil || st.Mode().IsRegular() || st.IsDir() {
+		return nil, nil
+	}
+	s, err := readStream(file)
+	if err != nil {
+		return nil, (&Problem{
+			Code:    CodeUnreadableFile,
+			Message: "cannot read the configuration file: " + reason(err),
+		}).at(Pos{File: file})
+	}
+	return &s, nil
 }
 
 // readQuietly reads a file, and does not wait for what comes later.

@@ -12,6 +12,8 @@ import (
 type Options struct {
 	// File is the configuration file (-c); "" searches for it.
 	File string
+	// Text is what the file says, if that was read before.
+	Text *string
 	// Program is how the daemon was called (argument 0), where the search
 	// begins; "" is os.Args[0].
 	Program string
@@ -140,7 +142,7 @@ func (l *loader) load() {
 		}
 	}
 	l.doc = config.Read(config.Reading{
-		File: file, Dir: l.machine.Dir, Includes: true, Env: l.env, AnyEnv: l.opts.AnyEnv, Host: l.host,
+		File: file, Text: l.opts.Text, Dir: l.machine.Dir, Includes: true, Env: l.env, AnyEnv: l.opts.AnyEnv, Host: l.host,
 	})
 	l.plan.File, l.plan.Here, l.plan.Files = l.doc.File, l.doc.Here, l.doc.Files
 	unread := false
