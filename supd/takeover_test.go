@@ -67,9 +67,9 @@ type load struct {
 	calm sync.RWMutex
 }
 
-// calmly calls f when no program is being stopped or started: a program that
-// ends in the moment in which both suplog and supd are killed takes with it what
-// is in its pipe, since nobody else has that open.
+// calmly calls f when no program is being stopped or started: once a program has
+// ended supd gives its pipe up, and what suplog has not taken from there yet, it
+// takes with it when it is killed in that moment.
 func (l *load) calmly(t *testing.T, d *suptest.Daemon, f func()) {
 	t.Helper()
 	l.calm.Lock()

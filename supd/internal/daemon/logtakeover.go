@@ -72,7 +72,7 @@ func (l *logPlane) find(pid int, ticks uint64) *predecessor {
 	}
 	if s.err != nil {
 		// One that hangs must not write to the logs beside a new one. What it
-		// has not written yet is in pipes that the programs hold open.
+		// has not written yet is in pipes that suphold has open.
 		l.d.log.Print(activity.Warn, fmt.Sprintf("cannot go on with the suplog of the daemon before: %v; starting another one", s.err))
 		if h, _, err := state.Hold(pid, ticks); err == nil {
 			_ = h.Signal(unix.SIGKILL, false)
@@ -132,7 +132,7 @@ func (l *logPlane) goOn(old *predecessor, kept func(*proc) bool) {
 // endUnreachable ends a log process that serves our state directory and has no
 // socket in it any more, since the directory was removed or emptied. It must not
 // write to the logs beside a new one; what it has not written yet is in pipes
-// that the programs hold open.
+// that suphold has open.
 func (l *logPlane) endUnreachable() {
 	dir := l.d.opts.StateDir
 	if dir == nil || !dir.Abandoned() {

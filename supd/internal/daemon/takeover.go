@@ -631,7 +631,7 @@ func openPipeOf(pid, n, how int) (int, error) {
 const pipeFS = 0x50495045
 
 // adoptOutput finds the pipes of a process whose streams no suplog has handed
-// back: the process itself holds them open.
+// back, nor suphold: the process itself has them open.
 func (p *proc) adoptOutput() {
 	for i, s := range p.streams() {
 		if s.pipe < 0 && (p.listener == nil || i > 0) {
