@@ -104,6 +104,15 @@ func TestHeadersOfStrangers(t *testing.T) {
 			t.Errorf("%s: %v", test.name, r.header)
 		}
 	}
+	// A body that comes later than the answer does not break the client's write.
+	late := s.dial()
+	io.WriteString(late, "POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+	if r := readResponse(t, bufio.NewReader(late), "POST"); r.status != 401 {
+		t.Errorf("%+v", r)
+	}
+	if _, err := io.WriteString(late, strings.Repeat("x", 100)); err != nil {
+		t.Error(err)
+	}
 	// Who is known may send more, over the same connection.
 	c := s.dial()
 	io.WriteString(c, strings.Replace(postWith(adminHeader, pidBody), "Host: x", "Host: y", 1))

@@ -256,9 +256,14 @@ func (c *conn) deny(a admission) {
 	for _, f := range a.fields() {
 		fields += f[0] + ": " + f[1] + "\r\n"
 	}
-	c.refuseWith(a.status, fields, !bytes.HasPrefix(head, []byte("HEAD ")))
+	get, only := bytes.HasPrefix(head, []byte("GET ")), bytes.HasPrefix(head, []byte("HEAD "))
+	c.refuseWith(a.status, fields, !only)
 	c.calls.release()
-	c.linger()
+	if get || only {
+		c.linger()
+	} else {
+		c.drain() // of the body nothing may have come yet
+	}
 	c.Close()
 }
 
@@ -371,10 +376,15 @@ func (c *conn) refuseWith(status int, fields string, whole bool) {
 // linger gives a client that is still sending the time to read the answer.
 func (c *conn) linger() {
 	if c.pending() {
-		c.CloseWrite()
-		c.Conn.SetReadDeadline(time.Now().Add(lingerTimeout))
-		io.CopyN(io.Discard, c.Conn, lingerBytes)
+		c.drain()
 	}
+}
+
+// drain takes what a client still sends, for a short while.
+func (c *conn) drain() {
+	c.CloseWrite()
+	c.Conn.SetReadDeadline(time.Now().Add(lingerTimeout))
+	io.CopyN(io.Discard, c.Conn, lingerBytes)
 }
 
 const (
