@@ -201,21 +201,28 @@ func (h *holdPlane) restart() {
 // is there, so that this holds up no program.
 func (h *holdPlane) launch(l *logwire.Listener) {
 	if h.ending {
+		if l != nil {
+			l.Close()
+		}
 		return
 	}
 	conn, peer, err := holder.Pair()
+	var null *os.File
+	if err == nil {
+		if null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
+			conn.Close()
+			peer.Close()
+		}
+	}
 	if err != nil {
+		if l != nil {
+			l.Close()
+		}
 		h.failed(err)
 		return
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		conn.Close()
-		peer.Close()
-		h.failed(err)
-		return
-	}
-	files := []int{int(null.Fd()), int(null.Fd()), int(null.Fd()), int(peer.Fd())}
+	n := int(null.Fd())
+	files := []int{n, n, n, int(peer.Fd())}
 	if l != nil {
 		files = append(files, int(l.File().Fd()))
 	}
