@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,7 +30,21 @@ func Address(s plan.Server) string {
 	if s.Unix {
 		return "unix:" + s.Path
 	}
-	return "tcp:" + net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	return "tcp:" + hostPort(s)
+}
+
+// hostPort is the address of a TCP server. The configuration has an IPv6 address in
+// brackets.
+func hostPort(s plan.Server) string {
+	return net.JoinHostPort(strings.TrimSuffix(strings.TrimPrefix(s.Host, "["), "]"), strconv.Itoa(s.Port))
+}
+
+// network is IPv4, as with Supervisor, unless the host is an IPv6 address.
+func network(s plan.Server) string {
+	if strings.Contains(s.Host, ":") {
+		return "tcp6"
+	}
+	return "tcp4"
 }
 
 // SocketAddresses sorts listening sockets that somebody else has opened, as
@@ -78,7 +93,7 @@ func (s *Server) listen(conf plan.Server, inherited Inherited) (l listener, id u
 	default:
 		var lc net.ListenConfig
 		var nl net.Listener
-		if nl, err = lc.Listen(context.Background(), "tcp4", net.JoinHostPort(conf.Host, strconv.Itoa(conf.Port))); err == nil {
+		if nl, err = lc.Listen(context.Background(), network(conf), hostPort(conf)); err == nil {
 			l = nl.(*net.TCPListener)
 		}
 	}

@@ -374,3 +374,32 @@ func TestSocketAddresses(t *testing.T) {
 		t.Error("took a TCP socket for a unix one")
 	}
 }
+
+// An IPv6 address stands in brackets, and is bound to as such.
+func TestIPv6(t *testing.T) {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	conf := plan.Server{Section: "inet_http_server", Host: "[::1]", Port: l.Addr().(*net.TCPAddr).Port, UID: -1, GID: -1}
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if m := SocketAddresses([]*os.File{f}); m[Address(conf)].File != f {
+		t.Errorf("%s is not among %v", Address(conf), m)
+	}
+	l.Close()
+	f.Close()
+	s, err := Open([]plan.Server{conf}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(t.Context())
+	c, err := net.Dial("tcp6", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
