@@ -88,6 +88,9 @@ func TestOldKernels(t *testing.T) {
 	}
 	for mode := range kernels {
 		t.Run(mode, func(t *testing.T) {
+			if suptest.Race && mode == "profile" {
+				t.Skip("the race detector's threads are made by clone3, which glibc does not do without after EPERM")
+			}
 			t.Parallel()
 			env := []string{asOldKernel + "=" + mode, realSupd + "=" + suptest.Tool(t, "supd")}
 			suptest.Tool(t, "suplog")
