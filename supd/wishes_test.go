@@ -183,6 +183,42 @@ func TestNothingSurvived(t *testing.T) {
 	endSlow(d)
 }
 
+// Where nothing has survived but what holds the pipes of programs, it is not lost
+// what these wrote last.
+func TestLastLinesOutliveAll(t *testing.T) {
+	d := suptest.Start(t, suptest.Options{Config: `[program:a]
+command=sh -c 'echo first; while ! test -e %(here)s/go; do sleep 0.02; done; echo last; exec sleep 1000'
+stdout_logfile=%(here)s/a.log
+startsecs=0
+`})
+	d.Wait("RUNNING", "a")
+	d.WaitFile("a.log", "first\n")
+	program, suplog := d.Info("a").PID, suplogOf(t, d)
+	d.Crash()
+	if err := syscall.Kill(suplog, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	d.WriteFile("go", "")
+	d.Until("the program has written its last line", func() error {
+		if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", program)); err != nil || string(comm) != "sleep\n" {
+			return fmt.Errorf("it is %q (%v)", comm, err)
+		}
+		return nil
+	})
+	if err := syscall.Kill(program, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	d.Until("both are gone", func() error {
+		if !ended(program) || !ended(suplog) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	d.Relaunch()
+	d.Wait("RUNNING", "a")
+	d.WaitFile("a.log", "first\nlast\nfirst\nlast\n")
+}
+
 // Where the log process has survived, and no program, it is no first start: what
 // was stopped stays so, and how a program has ended meanwhile is known.
 func TestLogProcessAloneSurvived(t *testing.T) {

@@ -171,6 +171,7 @@ type Daemon struct {
 	early          map[int]earlyExit
 	logs           *logPlane
 	holding        *holdPlane
+	heldBefore     *heldBefore // by a suphold that has survived alone
 	events         *dispatcher
 	notify         *notifier  // nil without a service manager
 	leaving        *departure // set while shutting down or restarting
@@ -261,8 +262,15 @@ func (d *Daemon) Run(ctx context.Context) int {
 			d.opts.First()
 		}
 		d.logs.begin()
-		d.holding.begin()
-		d.begin()
+		d.addGroups()
+		if d.heldBefore == nil {
+			d.holding.begin()
+		} else {
+			// What programs that are gone wrote last is logged all the same.
+			d.holding.goOn(d.heldBefore, func(*proc) bool { return true })
+			d.soon(d.holding.settle)
+		}
+		d.start()
 	}
 	// What ended before there was anybody to hear of it.
 	d.reap()
@@ -397,9 +405,17 @@ func (d *Daemon) forget(saved <-chan struct{}) {
 
 // begin activates every group of the plan and starts what is to be started.
 func (d *Daemon) begin() {
+	d.addGroups()
+	d.start()
+}
+
+func (d *Daemon) addGroups() {
 	for i := range d.plan.Groups {
 		d.addGroup(&d.plan.Groups[i])
 	}
+}
+
+func (d *Daemon) start() {
 	d.events.announceState(MoodRunning)
 	d.autostart(d.order)
 }

@@ -62,6 +62,7 @@ func (d *Daemon) resumeFrom(saved *state.State) bool {
 		// What stood in the state were facts about what is gone. Only the
 		// numbers of runs go on, for the sake of what a program may have left.
 		d.lastRun = e.Runs
+		d.heldBefore = e.held
 		d.resumeSweeps(e.State)
 		if saved != nil {
 			d.log.Print(activity.Info, "nothing that the daemon before has started runs any more: starting as at first")
