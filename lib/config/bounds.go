@@ -67,10 +67,6 @@ func (d *Document) spendLine(pos Pos) bool {
 	return !d.over
 }
 
-// Over tells whether reading was given up since a bound was passed, which is
-// among the problems.
-func (d *Document) Over() bool { return d.over }
-
 // Reasons not to read a file that can be opened.
 var (
 	errTooLong = errors.New("the file is too large: a configuration has at most " + bytesText(maxText))
