@@ -157,7 +157,7 @@ func (a *archive) look() {
 		return
 	}
 	defer dir.Close()
-	trusted := a.trusted()
+	trusted := a.trusted(dir)
 	if !trusted {
 		trim(dir, log, a.rules, time.Now())
 	}
@@ -171,9 +171,13 @@ func (a *archive) look() {
 	}
 }
 
-// trusted tells whether names can be relied on all the way to the log.
-func (a *archive) trusted() bool {
-	who, err := safepath.Writers(filepath.Dir(a.path))
+// trusted tells whether names can be relied on all the way to the log, which lies
+// in dir, and on to where it leads if it is a link.
+func (a *archive) trusted(dir *safepath.Dir) bool {
+	if _, foreign := dir.Owner(); foreign || dir.Shared() {
+		return false
+	}
+	who, err := safepath.Writers(a.path)
 	return err == nil && len(who) == 0
 }
 

@@ -152,3 +152,52 @@ func TestStrangersBackups(t *testing.T) {
 		}
 	}
 }
+
+// TestAttackLookAtBackups: where another user can put a link under the name of a
+// log, or of what root's link to it leads to, looking through its backups makes
+// and empties nothing through that.
+func TestAttackLookAtBackups(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes files of other users")
+	}
+	const nobody = 65534
+	for _, c := range []struct {
+		name string
+		uid  int
+		mode os.FileMode
+	}{
+		{"a user's directory", nobody, 0o755},
+		{"a user's sticky directory", nobody, 0o755 | os.ModeSticky},
+		{"a directory of everybody", 0, 0o777},
+		{"a directory like /tmp", 0, 0o777 | os.ModeSticky},
+	} {
+		root := privateRoot(t)
+		dir, roots, made := filepath.Join(root, "dir"), filepath.Join(root, "a.log"), filepath.Join(root, "made")
+		log := filepath.Join(dir, "a.log")
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, c.uid, c.uid), os.Chmod(dir, c.mode),
+			os.Symlink(made, log), os.Lchown(log, nobody, nobody), os.Symlink(log, roots)); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{log, roots} {
+			newArchive(path, &Options{MaxAgeDays: 1}).look()
+			if _, err := os.Lstat(made); err == nil {
+				t.Errorf("%s: a file was made through the link of %s", c.name, path)
+				os.Remove(made)
+			}
+		}
+	}
+}
+
+// privateRoot is a directory of root's, with nobody else's above it.
+func privateRoot(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/run", "logfile-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

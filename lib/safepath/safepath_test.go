@@ -192,9 +192,12 @@ func TestWriters(t *testing.T) {
 		tothem l 0 0 0 user
 		safe/theirs f 65534 65534 755
 		safe/all f 0 0 666
+		sticky d 65534 65534 1755
 	`)
 	for path, want := range map[string]string{
 		"safe/f": "", "safe/mine": "", "safe/new": "", "safe/new/newer": "", "all/mine/x": "",
+		"all":         "",
+		"sticky":      "the directory ROOT/sticky belongs to user 65534",
 		"user/x":      "the directory ROOT/user belongs to user 65534",
 		"user/root/x": "the directory ROOT/user belongs to user 65534",
 		"group/x":     "the directory ROOT/group is writable by group 60",

@@ -108,7 +108,8 @@ func Writers(path string) ([]Writer, error) {
 			}
 		case kind(s.st) == unix.S_IFDIR:
 			// Seen when it is entered; at the end it is not.
-			if strings.Trim(strings.TrimPrefix(w.todo, s.name), "/") == "" && s.st.Mode&unix.S_ISVTX == 0 {
+			atEnd := strings.Trim(strings.TrimPrefix(w.todo, s.name), "/") == ""
+			if atEnd && (s.st.Mode&unix.S_ISVTX == 0 || !trusted(s.st.Uid)) {
 				writable(join(d.path, s.name), "directory", s.st, d.hidesACL(s.name))
 			}
 		default:
