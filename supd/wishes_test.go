@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -194,6 +195,21 @@ startsecs=0
 	d.Wait("RUNNING", "a")
 	d.WaitFile("a.log", "first\n")
 	program, suplog := d.Info("a").PID, suplogOf(t, d)
+	pipe, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/1", program))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Until("the pipe is held", func() error {
+		for _, r := range relatives(d) {
+			links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", r.pid))
+			for _, link := range links {
+				if target, _ := os.Readlink(link); r.command == "suphold" && target == pipe {
+					return nil
+				}
+			}
+		}
+		return errors.New("not yet")
+	})
 	d.Crash()
 	if err := syscall.Kill(suplog, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
