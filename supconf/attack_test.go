@@ -223,6 +223,39 @@ func TestAttackLint(t *testing.T) {
 	}
 }
 
+// TestLintRefusedLogs tells beforehand of logs that root's daemon would refuse.
+func TestLintRefusedLogs(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can have strangers")
+	}
+	dir, err := os.MkdirTemp("/run", "supconf-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	at := func(name string) string { return filepath.Join(dir, name) }
+	text := "[supervisord]\nlogfile=" + at("supd.log") +
+		"\n[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n" +
+		"[program:his]\ncommand=/bin/cat\nstdout_logfile=" + at("home/his.log") + "\nstderr_logfile=" + at("home/old.log") +
+		"\n[program:roots]\ncommand=/bin/cat\nnumprocs=2\nprocess_name=%(process_num)d\nstdout_logfile=" + at("home/roots/%(process_num)d.log") + "\n"
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(at("s.conf"), []byte(text), 0o600), os.MkdirAll(at("home/roots"), 0o755),
+		os.WriteFile(at("home/old.log"), nil, 0o600), os.Chown(at("home"), 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	run(cli.Streams{Out: &out, Err: &out}, []string{"supconf", "lint", at("s.conf")})
+	log := at("home/roots/0.log")
+	want := at("s.conf") + ":13: error: [program:roots] stdout_logfile: the log " + log + " cannot be written: " + log +
+		" is not permitted to user nobody, to whom " + at("home") + " belongs and as whom everything below it is done; hint: give " +
+		at("home/roots") + " to that user, or let " + at("home") + " belong to root\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+	if names, err := os.ReadDir(at("home/roots")); err != nil || len(names) > 0 {
+		t.Errorf("lint has made %v (%v)", names, err)
+	}
+}
+
 // TestAttackLintAccess asks who can change the files that say who a client is.
 func TestAttackLintAccess(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -137,6 +137,7 @@ func lintFile(file string, offline bool) []*config.Problem {
 	l.groups()
 	l.processes()
 	l.logs()
+	l.refusedLogs()
 	l.sort()
 	return l.problems
 }

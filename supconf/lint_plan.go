@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -305,6 +306,45 @@ func (l *linter) logs() {
 			p := &l.plan.Groups[i].Processes[j]
 			check(p, "stdout", &p.Stdout)
 			check(p, "stderr", &p.Stderr)
+		}
+	}
+}
+
+// refusedLogs looks for logs that root's daemon would not be allowed to write, or
+// would not write since somebody else has his hands in their path: their programs
+// cannot be started.
+func (l *linter) refusedLogs() {
+	d := &l.plan.Daemon
+	if l.offline || os.Geteuid() != 0 || d.HasUser && d.UID != 0 {
+		return
+	}
+	refused := make(map[where]bool)
+	check := func(section, key, path string) {
+		w := l.at(section, key)
+		if !strings.HasPrefix(path, "/") || device(path) || refused[w] {
+			return
+		}
+		var err *safepath.Error
+		if errors.As(safepath.CheckLog(path, false), &err) {
+			refused[w] = true
+			what, hint := err.Parts()
+			l.fail("refused-log", w, hint, "the log %s cannot be written: %s", path, what)
+		}
+	}
+	check("supervisord", "logfile", d.Logfile)
+	stream := func(p *plan.Process, key string, s *plan.Stream) {
+		if s.Kind == plan.LogPath {
+			check(p.Section, key, s.Path)
+		}
+		for more := range strings.SplitSeq(s.More, "\x00") {
+			check(p.Section, key, more)
+		}
+	}
+	for i := range l.plan.Groups {
+		for j := range l.plan.Groups[i].Processes {
+			p := &l.plan.Groups[i].Processes[j]
+			stream(p, "stdout_logfile", &p.Stdout)
+			stream(p, "stderr_logfile", &p.Stderr)
 		}
 	}
 }

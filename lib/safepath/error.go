@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os/user"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,13 @@ type Error struct {
 
 // Reason is the text without the path that was asked for.
 func (e *Error) Reason() string { return shown(e.At) + " " + e.why }
+
+// Parts are what Reason consists of: what is wrong, and the hint, "" if there is
+// none.
+func (e *Error) Parts() (what, hint string) {
+	what, hint, _ = strings.Cut(e.why, "; hint: ")
+	return shown(e.At) + " " + what, hint
+}
 
 func (e *Error) Error() string { return fmt.Sprintf("cannot use %q: %s", e.Path, e.Reason()) }
 
@@ -52,10 +60,14 @@ func (d *Dir) explain(path, name string, err error) error {
 	if path == "" {
 		path = at
 	}
+	mend := "see that this user may use it"
+	if int(d.st.Uid) != d.as {
+		mend = "give " + shown(d.path) + " to that user"
+	}
 	return &Error{
 		Path: path, At: at, UID: d.as, Err: err.(unix.Errno),
-		why: "is not permitted to " + userName(d.as) + ", to whom " + shown(d.because) + " belongs and as whom everything below it is done; hint: see that this user may use it, or let " +
-			shown(d.because) + " belong to root",
+		why: "is not permitted to " + userName(d.as) + ", to whom " + shown(d.because) + " belongs and as whom everything below it is done; hint: " +
+			mend + ", or let " + shown(d.because) + " belong to root",
 	}
 }
 

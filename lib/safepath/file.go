@@ -1,6 +1,7 @@
 package safepath
 
 import (
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -182,6 +183,35 @@ func OpenLog(path string, mode uint32, private bool) (l Log, err error) {
 		return err
 	})
 	return l, err
+}
+
+// CheckLog gives the refusal, an [*Error], that a log of this path would meet now,
+// or nil. It makes nothing, and opens regular files only.
+func CheckLog(path string, private bool) error {
+	err := arrive(path, func(w *walk) error {
+		if w.name == "" || w.magic {
+			return nil
+		}
+		var st unix.Stat_t
+		err := fstatat(w.dir.fd, w.name, &st)
+		_, foreign := w.dir.Owner()
+		switch {
+		case err == unix.ENOENT, err == nil && foreign && !w.dir.bound && st.Uid == 0 && kind(&st) == unix.S_IFREG:
+			// It is to be made; what root has left in a user's directory is put aside.
+			return unix.Faccessat(w.dir.fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+		case err != nil || kind(&st) != unix.S_IFREG:
+			return err
+		}
+		fd, err := w.dir.open(w.name, opening{path: path, flags: unix.O_WRONLY, private: private})
+		if err == nil {
+			unix.Close(fd)
+		}
+		return err
+	})
+	if refused := (*Error)(nil); errors.As(err, &refused) {
+		return refused
+	}
+	return nil
 }
 
 // OpenFile is Open with the result, and the errors, of package os.

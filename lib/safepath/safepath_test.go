@@ -132,7 +132,11 @@ func TestAttackOpen(t *testing.T) {
 			if c.read {
 				flags = unix.O_RDONLY
 			}
+			foretold := CheckLog(root+"/"+c.path, false)
 			fd, err := Open(root+"/"+c.path, flags, 0o644)
+			if _, refused := err.(*Error); !c.read && refused != (foretold != nil) {
+				t.Errorf("CheckLog says %v", foretold)
+			}
 			if !errors.Is(err, c.want) || err == nil != (c.want == nil) {
 				t.Fatalf("error is %v, wanted %v", err, c.want)
 			}
