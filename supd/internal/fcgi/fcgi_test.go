@@ -151,7 +151,7 @@ func TestOwnerNotAllowed(t *testing.T) {
 }
 
 // A socket that a run before has left is replaced, whether somebody has it or
-// not; nothing else is.
+// not, and so is a plain file of ours; nothing else is.
 func TestAttackStrangerAtThePath(t *testing.T) {
 	socket := func(path string) error {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -178,7 +178,7 @@ func TestAttackStrangerAtThePath(t *testing.T) {
 		{"dead socket of somebody else", socket, true, ""},
 		{"socket of a program that is left", listening, false, ""},
 		{"socket in use of somebody else", listening, true, "of user nobody listens there"},
-		{"file", func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }, false, "a regular file of user root"},
+		{"file of ours", func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }, false, ""},
 		{"file of somebody else", func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }, true, "a regular file of user nobody"},
 		{"dangling link", func(path string) error { return os.Symlink("/nowhere/at/all", path) }, true, "a symbolic link of user nobody"},
 		{"directory", func(path string) error { return os.Mkdir(path, 0o700) }, false, "a directory of user root"},

@@ -8,7 +8,8 @@
 // that is done relative to a directory that was walked to by lib/safepath.
 //
 // What lies at the path already is replaced only if it is a socket, and nobody
-// listens on it or its owner is one of those that the caller names.
+// listens on it or its owner is one of those that the caller names; or a plain
+// file that nobody but us can have put there.
 package unixsock
 
 import (
@@ -256,6 +257,9 @@ func (s *Spec) judge(dir *safepath.Dir, name string) (old ID, owner int, err err
 	}
 	taken := &TakenError{Path: s.Path, UID: int(st.Uid)}
 	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		if leftover(dir, &st) {
+			return idOf(&st), int(st.Uid), nil
+		}
 		taken.what = kindOf(st.Mode)
 		return ID{}, 0, taken
 	}
@@ -271,6 +275,15 @@ func (s *Spec) judge(dir *safepath.Dir, name string) (old ID, owner int, err err
 		return ID{}, 0, taken
 	}
 	return idOf(&st), int(st.Uid), nil
+}
+
+// leftover tells whether a file that is no socket may be replaced, as Supervisor
+// does with every one: a plain file of ours with no other name, in a directory of
+// ours that nobody else can write.
+func leftover(dir *safepath.Dir, st *unix.Stat_t) bool {
+	d := dir.Info()
+	us := uint32(unix.Geteuid())
+	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1 && st.Uid == us && d.Uid == us && !dir.Shared()
 }
 
 func kindOf(mode uint32) string {

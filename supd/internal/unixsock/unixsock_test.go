@@ -124,6 +124,44 @@ func TestSocketThatWasGivenAway(t *testing.T) {
 	}
 }
 
+// TestPlainFile: only one that nobody but us can have put there is replaced.
+func TestPlainFile(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		mode     os.FileMode // of the directory
+		links    int
+		replaced bool
+	}{
+		{"ours", 0o755, 1, true},
+		{"with another name", 0o755, 2, false},
+		{"in a directory of everybody", 0o777, 1, false},
+		{"in a directory like /tmp", 0o777 | os.ModeSticky, 1, false},
+	} {
+		dir := t.TempDir()
+		spec := Spec{Path: filepath.Join(dir, "s"), Mode: 0o600, UID: -1, GID: -1, Backlog: 1}
+		if err := os.WriteFile(spec.Path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for i := 1; i < test.links; i++ {
+			if err := os.Link(spec.Path, filepath.Join(dir, "other")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(dir, test.mode); err != nil {
+			t.Fatal(err)
+		}
+		made, err := Listen(spec)
+		if test.replaced != (err == nil) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		if err == nil {
+			unix.Close(made.FD)
+		} else if text, rerr := os.ReadFile(spec.Path); rerr != nil || string(text) != "x" {
+			t.Errorf("%s: %q, %v", test.name, text, rerr)
+		}
+	}
+}
+
 func TestAdjustNeedsOurSocket(t *testing.T) {
 	spec := Spec{Path: filepath.Join(t.TempDir(), "s"), Mode: 0o600, UID: -1, GID: -1, Backlog: 1}
 	made, err := Listen(spec)
