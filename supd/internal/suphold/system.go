@@ -57,7 +57,8 @@ func (k *keeper) receive() (n int, fds []int32, errno syscall.Errno) {
 	return int(r), fds, 0
 }
 
-// send sends a message with descriptors, and waits until there is room for it.
+// send sends a message with descriptors, and waits until there is room for it. That
+// nobody is there to take it is seen in receiving.
 func (k *keeper) send(m *Message, fds []int32) {
 	k.message(Append(k.out[:0], m))
 	k.hdr.Control = nil
@@ -77,7 +78,8 @@ func (k *keeper) send(m *Message, fds []int32) {
 			return
 		case syscall.EINTR:
 		default:
-			k.leave()
+			// Whoever has gone may have said what is still to be read: [keeper.drain]
+			// comes to the end of it.
 			return
 		}
 	}
