@@ -67,8 +67,8 @@ type heldCall struct {
 	Address string
 	Conn    int
 	Request []byte
-	Memo    json.RawMessage
-	TLS     *server.Sealed `json:",omitempty"`
+	server.BrokenOff
+	TLS *server.Sealed `json:",omitempty"`
 }
 
 // inheritance reads what the image before has left, nil if there was none.
@@ -119,7 +119,7 @@ func (h *heritage) sockets() map[string]server.Inherited {
 func (h *heritage) calls() (held []server.HeldCall) {
 	for _, c := range h.Calls {
 		unix.CloseOnExec(c.Conn)
-		held = append(held, server.HeldCall{Address: c.Address, Conn: os.NewFile(uintptr(c.Conn), "connection"), Request: c.Request, Memo: c.Memo, TLS: c.TLS})
+		held = append(held, server.HeldCall{Address: c.Address, Conn: os.NewFile(uintptr(c.Conn), "connection"), Request: c.Request, BrokenOff: c.BrokenOff, TLS: c.TLS})
 	}
 	return held
 }
@@ -175,7 +175,7 @@ func (s *start) replace(snapshot *state.Snapshot, left daemon.Descriptors) error
 	}
 	for _, c := range s.servers.Held() {
 		fd := int(c.Conn.Fd())
-		h.Calls = append(h.Calls, heldCall{c.Address, fd, c.Request, c.Memo, c.TLS})
+		h.Calls = append(h.Calls, heldCall{c.Address, fd, c.Request, c.BrokenOff, c.TLS})
 		pass = append(pass, fd)
 	}
 	if left.Suplog > 0 {

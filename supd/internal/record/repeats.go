@@ -30,18 +30,19 @@ type series struct {
 }
 
 // key is equal for entries that say the same. Of a call that has failed the name
-// does not matter: it may be one that the client has made up.
+// and the reason, its signal, do not matter: they may be what the client has made
+// up.
 func key(e *Entry) string {
-	name, result := e.Name, e.Result
+	name, reason, result := e.Name, e.Reason, e.Result
 	if e.Kind == Call && result != OK {
-		name = ""
+		name, reason = "", ""
 		result, _, _ = strings.Cut(result, ":") // which quotes the name
 	}
 	who := ""
 	if e.Who != nil {
 		who = fmt.Sprint(e.Who.UID, " ", host(e.Who.Addr), " ", e.Who.User)
 	}
-	return fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s\x00%d\x00%s\x00%s\x00%s", e.Kind, name, e.From, e.To, e.Reason, e.Tries, who, e.Method, result)
+	return fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s\x00%d\x00%s\x00%s\x00%s", e.Kind, name, e.From, e.To, reason, e.Tries, who, e.Method, result)
 }
 
 // OK is the result of a call that has done what it was to do.

@@ -28,8 +28,9 @@ type accounts struct {
 
 // account is what the system's files say of a user.
 type account struct {
-	name   string // "" if there is no such user
-	groups []int
+	name string // "" if there is no such user
+	// groups are read when a rule asks for one.
+	groups func() []int
 }
 
 // of looks up a user by number.
@@ -40,18 +41,22 @@ func (a *accounts) of(uid int) *account {
 	if known := a.users[uid]; known != nil {
 		return known
 	}
-	found := &account{}
+	found := &account{groups: func() []int { return nil }}
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		found.name = u.Username
-		ids, _ := u.GroupIds()
-		for _, id := range ids {
-			if gid, err := strconv.Atoi(id); err == nil {
-				found.groups = append(found.groups, gid)
-			}
-		}
+		found.name, found.groups = u.Username, sync.OnceValue(func() []int { return groupsOf(u) })
 	}
 	a.users[uid] = found
 	return found
+}
+
+func groupsOf(u *user.User) (groups []int) {
+	ids, _ := u.GroupIds()
+	for _, id := range ids {
+		if gid, err := strconv.Atoi(id); err == nil {
+			groups = append(groups, gid)
+		}
+	}
+	return groups
 }
 
 // group looks up the number of a group, which may be given by number; -1 if
@@ -90,7 +95,7 @@ func (a *accounts) is(uid, gid int, groups []int, s access.Subject) bool {
 		return account.name != "" && account.name == s.Name || strconv.Itoa(uid) == s.Name
 	case access.Group:
 		want := a.group(s.Name)
-		return want >= 0 && (want == gid || slices.Contains(groups, want) || slices.Contains(account.groups, want))
+		return want >= 0 && (want == gid || slices.Contains(groups, want) || slices.Contains(account.groups(), want))
 	}
 	return false
 }

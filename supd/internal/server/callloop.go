@@ -37,6 +37,7 @@ type callLoop struct {
 
 // serve serves calls until the connection ends or is handed over.
 func (c *conn) serve() {
+	defer c.settle()
 	l := &c.calls
 	raw, err := c.rawConn()
 	if err != nil || !c.handshake() {
@@ -305,17 +306,21 @@ func (c *conn) answerCall(h *callHead) bool {
 	a := s.newAnswer()
 	defer a.free()
 	ctx := s.callCtx
-	if c.memo != nil {
-		ctx, c.memo = suspend.With(s.ctx, c.memo), nil
+	if c.again != nil {
+		ctx = suspend.With(s.ctx, c.again.Memo)
 	}
 	client := c.client
 	if len(h.note) > 0 {
 		client = client.With(string(h.note))
 	}
-	status, memo := s.answer(access.With(ctx, client), c, l.buf[h.size:size], a)
-	if memo != nil && c.hold(l.buf[:size], memo) {
+	status, broken := s.answer(access.With(ctx, client), c, l.buf[h.size:size], a)
+	if status == http.StatusOK {
+		c.again = broken
+	}
+	if broken != nil && c.hold(l.buf[:size]) {
 		return false
 	}
+	c.settle()
 	if rest := l.buf[size:]; len(rest) == 0 {
 		l.release()
 	} else {

@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -52,10 +51,10 @@ type conn struct {
 	// refusal is what the gate has said to the last request.
 	refusal admission
 	calls   callLoop
-	// memo is that of a call that was broken off, until it is made again; held
-	// is set when the connection goes on elsewhere.
-	memo json.RawMessage
-	held bool
+	// again is a call that was broken off, until it has been made again or goes on
+	// elsewhere, as the connection does when held is set.
+	again *BrokenOff
+	held  bool
 }
 
 func newConn(ep *endpoint, nc net.Conn) *conn {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -17,7 +16,6 @@ import (
 	"sup/lib/config"
 	"sup/lib/plan"
 	"sup/lib/rpc"
-	"sup/supd/internal/suspend"
 )
 
 // method is one row of the table of methods, from which calls are served and
@@ -151,7 +149,8 @@ type call struct {
 	args   [3]argument
 	state  rpc.State // of the daemon, when the call came; not for methods that always work
 	out    *answer
-	multi  bool // within a multicall
+	multi  bool       // within a multicall
+	broken *BrokenOff // nil if the call was not broken off
 }
 
 // argument is a parameter in the type that the method wants.
@@ -164,9 +163,9 @@ type argument struct {
 var errTooLarge = rpc.NewFault(rpc.Failed, "the answer is too large; ask for less at once")
 
 // answer serves the request in body and returns the HTTP status: 200, with the
-// response in a, or 400 if the body is no request. A memo says that the call was
-// broken off, and what it needs to go on; the response tells of that as well.
-func (s *Server) answer(ctx context.Context, cn *conn, body []byte, a *answer) (status int, memo json.RawMessage) {
+// response in a, or 400 if the body is no request. If the call was broken off for
+// an upgrade, the response says so.
+func (s *Server) answer(ctx context.Context, cn *conn, body []byte, a *answer) (status int, broken *BrokenOff) {
 	req, status := s.parse(cn.ep, body)
 	if status != 0 {
 		return status, nil
@@ -179,11 +178,7 @@ func (s *Server) answer(ctx context.Context, cn *conn, body []byte, a *answer) (
 	if err := c.dispatch(req.Method); err != nil {
 		a.clear(headRoom)
 		a.enc.FaultResponse(faultOf(err))
-		var suspended *suspend.Error
-		if errors.As(err, &suspended) {
-			memo = suspended.Memo
-		}
-		return http.StatusOK, memo
+		return http.StatusOK, c.broken
 	}
 	a.enc.EndResponse()
 	return http.StatusOK, nil

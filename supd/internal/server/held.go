@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net"
 	"os"
+
+	"sup/supd/internal/record"
 )
 
 // HeldCall is a call that was broken off for an upgrade in place, with the
@@ -17,15 +19,40 @@ type HeldCall struct {
 	Conn    *os.File
 	// Request is the whole request as it came.
 	Request []byte
-	// Memo is the backend's.
-	Memo json.RawMessage
+	BrokenOff
 	// TLS is nil if the answer goes out as it is.
 	TLS *Sealed
 }
 
-// hold keeps the call that was read last, and its connection, for whoever goes
-// on with it. It reports false if that cannot be done.
-func (c *conn) hold(request []byte, memo json.RawMessage) bool {
+// BrokenOff is what is left of a call that was broken off.
+type BrokenOff struct {
+	// Memo is what the backend needs to go on with it.
+	Memo json.RawMessage
+	// Entry goes on record if the call is never made again: what it began was
+	// done for its client all the same. It has no Kind if there is nothing to
+	// record.
+	Entry record.Entry
+}
+
+// settle puts a call on record that will not be made again.
+func (b *BrokenOff) settle(log *record.Log) {
+	if b.Entry.Kind != "" {
+		log.Add(b.Entry)
+	}
+}
+
+// settle does so with the call that waits on this connection, if there is one.
+func (c *conn) settle() {
+	if c.again != nil {
+		c.again.settle(c.ep.srv.opts.Record)
+		c.again = nil
+	}
+}
+
+// hold keeps the call that was made last and is to be made again, and its
+// connection, for whoever goes on with it. It reports false if that cannot be
+// done.
+func (c *conn) hold(request []byte) bool {
 	nc, ok := c.sock.(interface{ File() (*os.File, error) })
 	if !ok {
 		return false
@@ -46,8 +73,8 @@ func (c *conn) hold(request []byte, memo json.RawMessage) bool {
 	s := c.ep.srv
 	s.heldMu.Lock()
 	defer s.heldMu.Unlock()
-	s.held = append(s.held, HeldCall{Address(c.ep.conf), file, append([]byte(nil), request...), memo, sealed})
-	c.held = true
+	s.held = append(s.held, HeldCall{Address(c.ep.conf), file, append([]byte(nil), request...), *c.again, sealed})
+	c.again, c.held = nil, true
 	return true
 }
 
@@ -71,26 +98,37 @@ func (s *Server) takeHeld() []HeldCall {
 // and answers them. It takes over their connections.
 func (s *Server) Continue(calls []HeldCall) {
 	for _, h := range calls {
-		nc, err := net.FileConn(h.Conn)
-		h.Conn.Close()
+		c, err := s.continued(h)
 		if err != nil {
-			continue // the client sees the end of its connection
-		}
-		ep := s.endpointAt(h.Address)
-		if ep == nil {
-			nc.Close()
+			// The client sees the end of its connection.
+			h.settle(s.opts.Record)
 			continue
 		}
-		c, err := newHeld(ep, nc, h.TLS)
-		if err != nil {
-			nc.Close()
-			continue
-		}
-		c.asked.Store(true)
-		c.memo = h.Memo
-		c.calls.buf = h.Request
-		go ep.receive(c)
+		go c.ep.receive(c)
 	}
+}
+
+// continued is the connection on which a call is made again.
+func (s *Server) continued(h HeldCall) (*conn, error) {
+	nc, err := net.FileConn(h.Conn)
+	h.Conn.Close()
+	if err != nil {
+		return nil, err
+	}
+	ep := s.endpointAt(h.Address)
+	if ep == nil {
+		nc.Close()
+		return nil, net.ErrClosed
+	}
+	c, err := newHeld(ep, nc, h.TLS)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	c.asked.Store(true)
+	c.again = &h.BrokenOff
+	c.calls.buf = h.Request
+	return c, nil
 }
 
 // newHeld is a connection on which an answer is awaited.

@@ -60,10 +60,12 @@ func forbidden(client *access.Client, what, why string) error {
 // about several processes is refused as a whole if one of them is not the
 // client's to operate: a part of it could be taken for the whole.
 func (s *Server) permit(ctx context.Context, client *access.Client, needs right, verb, target string) error {
-	const most = 200 // of a name that may be anything
-	what := strings.TrimRight(verb+" "+target[:min(len(target), most)], " ")
+	refuse := func(why string) error {
+		const most = 200 // of a name that may be anything
+		return forbidden(client, strings.TrimRight(verb+" "+target[:min(len(target), most)], " "), why)
+	}
 	if client == nil || client.Role < needs.role() {
-		return forbidden(client, what, "it needs "+needs.role().String())
+		return refuse("it needs " + needs.role().String())
 	}
 	if needs.role() != access.Operate || client.Role != access.Operate || client.Names == nil {
 		return nil
@@ -76,7 +78,7 @@ func (s *Server) permit(ctx context.Context, client *access.Client, needs right,
 	group, process, whole := splitName(target)
 	if needs == operatingProcess && !whole {
 		if !client.MayOperate(group, process) {
-			return forbidden(client, what, only)
+			return refuse(only)
 		}
 		return nil
 	}
@@ -95,12 +97,12 @@ func (s *Server) permit(ctx context.Context, client *access.Client, needs right,
 		}
 		found = true
 		if !client.MayOperate(p.Group, p.Name) {
-			return forbidden(client, what, "that acts on "+joinName(p.Group, p.Name)+", and "+only)
+			return refuse("that acts on " + joinName(p.Group, p.Name) + ", and " + only)
 		}
 	}
 	if !found && needs != operatingAll && !client.MayOperate(group, "") {
 		// A group that is not there is no different from one of others.
-		return forbidden(client, what, only)
+		return refuse(only)
 	}
 	return nil
 }

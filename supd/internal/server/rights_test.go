@@ -6,12 +6,15 @@ import (
 	"os/user"
 	"strings"
 	"testing"
+	"time"
 
 	"sup/lib/access"
 	"sup/lib/plan"
+	"sup/supd/internal/record"
 )
 
-// roleSite serves a unix socket with roles for whoever runs the test.
+// roleSite serves a unix socket with roles for whoever runs the test, and keeps a
+// record in memory.
 func roleSite(t *testing.T, f *fake, rules string) *site {
 	t.Helper()
 	conf := unixServer("")
@@ -20,7 +23,9 @@ func roleSite(t *testing.T, f *fake, rules string) *site {
 		t.Fatal(err)
 	}
 	interfaces := append(mainInterface, plan.RPCInterface{Name: "twiddler", Factory: "supervisor_twiddler.rpcinterface:make_twiddler_rpcinterface", Known: true})
-	return newSite(t, f, Options{Interfaces: interfaces}, conf)
+	log := record.Open(nil, "boot", func(text string) { t.Error(text) })
+	t.Cleanup(func() { log.Close(time.Minute) })
+	return newSite(t, f, Options{Interfaces: interfaces, Record: log}, conf)
 }
 
 // sample is a value for each kind of parameter.

@@ -17,6 +17,14 @@ import (
 // errNoAction is returned for an action that does not exist.
 var errNoAction = errors.New("no such action")
 
+// shownAs is an error for which the page has words of its own.
+type shownAs struct {
+	words string
+	error
+}
+
+func (s *shownAs) Unwrap() error { return s.error }
+
 // action is what a button or a link of the page asks for.
 type action struct{ name, process, group string }
 
@@ -27,11 +35,14 @@ func actionOf(values url.Values) action {
 // changes tells whether the action does more than show the page.
 func (a action) changes() bool { return a.name != "refresh" }
 
+// actionVerbs are the actions that change something, with the beginnings of the
+// labels of their buttons.
+var actionVerbs = map[string]string{"start": "Start", "stop": "Stop", "restart": "Restart", "clearlog": "Clear the log of",
+	"stopall": "Stop all programs", "restartall": "Restart all programs"}
+
 // String says what is done, as the label of a button.
 func (a action) String() string {
-	verbs := map[string]string{"start": "Start", "stop": "Stop", "restart": "Restart", "clearlog": "Clear the log of",
-		"stopall": "Stop all programs", "restartall": "Restart all programs"}
-	verb, known := verbs[a.name]
+	verb, known := actionVerbs[a.name]
 	switch {
 	case !known:
 		verb = a.name
@@ -55,7 +66,7 @@ func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values u
 	a := actionOf(values)
 	needs, target := a.right()
 	if err := ep.srv.permit(r.Context(), access.From(r.Context()), needs, a.name, target); err != nil {
-		ep.srv.auditAction(access.From(r.Context()), a, "", err)
+		ep.srv.auditAction(access.From(r.Context()), a, err)
 		failBecause(w, http.StatusForbidden, faultOf(err).String)
 		return
 	}
@@ -100,9 +111,12 @@ func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values u
 		return
 	}
 	if a.changes() {
-		ep.srv.auditAction(access.From(ctx), a, message, err)
+		ep.srv.auditAction(access.From(ctx), a, err)
 	}
-	if err != nil {
+	var shown *shownAs
+	if errors.As(err, &shown) {
+		message = shown.words
+	} else if err != nil {
 		message = unexpected(err)
 	}
 	noCache(w.Header())
@@ -148,20 +162,21 @@ func ctime() string { return time.Now().Format("Mon Jan _2 15:04:05 2006") }
 func (ep *endpoint) processAction(ctx context.Context, name, action string) (string, error) {
 	b := ep.srv.backend
 	group, process, whole := splitName(name)
-	missing := "No such process named " + name
+	missing := &shownAs{"No such process named " + name, rpc.NewFault(rpc.BadName, name)}
 	if whole {
-		return missing, nil
+		return "", missing
 	}
 	if _, err := b.ProcessInfo(ctx, group, process); err != nil {
 		if f := faultOf(err); f.Code == rpc.BadName {
-			return missing, nil
+			return "", missing
 		}
 		return "", err
 	}
 	switch action {
 	case "start":
 		if err := b.StartProcess(ctx, group, process, true); err != nil {
-			return "ERROR: Process " + name + ": " + startError(quote(err, name)), nil
+			err = quote(err, name)
+			return "", &shownAs{"ERROR: Process " + name + ": " + startError(err), err}
 		}
 		return "Process " + name + " started", nil
 	case "stop":
@@ -170,10 +185,13 @@ func (ep *endpoint) processAction(ctx context.Context, name, action string) (str
 		}
 		return "Process " + name + " stopped", nil
 	case "restart":
-		// Whatever comes of it; the page shows that.
+		done := "Process " + name + " restarted"
 		_ = b.StopProcess(ctx, group, process, true)
-		_ = b.StartProcess(ctx, group, process, true)
-		return "Process " + name + " restarted", nil
+		if err := b.StartProcess(ctx, group, process, true); err != nil {
+			// As for Supervisor: the table below the message shows the state.
+			return "", &shownAs{done, quote(err, name)}
+		}
+		return done, nil
 	case "clearlog":
 		if err := b.ClearLogs(ctx, group, process); err != nil {
 			return "", quote(err, name)
