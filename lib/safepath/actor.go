@@ -152,7 +152,12 @@ func groupOf(uid int) int {
 	return gid
 }
 
-// canBecome tells whether we may act as a user.
+// noFixup is the secure bit with which capabilities survive a change of the user
+// (SECBIT_NO_SETUID_FIXUP): whoever acts as a user would still have root's over
+// every file.
+const noFixup = 1 << 2
+
+// canBecome tells whether we may act as a user, with the rights of that user only.
 func canBecome(uid int) bool {
 	accountsMu.Lock()
 	can, ok := able[uid]
@@ -161,6 +166,9 @@ func canBecome(uid int) bool {
 		return can
 	}
 	can, _ = perform(uid, groupOf(uid), func() error { return nil })
+	if bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0); err != nil || bits&noFixup != 0 {
+		can = false
+	}
 	accountsMu.Lock()
 	able[uid] = can
 	accountsMu.Unlock()

@@ -252,10 +252,10 @@ func (d *Dir) MakeLike(name string, was *unix.Stat_t) error {
 // before.
 func (d *Dir) isNew(fd int, before unix.Timespec) bool {
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || int(st.Uid) != d.actor() {
+	if unix.Fstat(fd, &st) != nil || int(st.Uid) != d.maker() {
 		return false
 	}
-	if !d.shared || d.Sticky() {
+	if !d.bound && (!d.shared || d.Sticky()) {
 		return true
 	}
 	var x unix.Statx_t
@@ -301,11 +301,7 @@ func (d *Dir) Own(name string, uid, gid int, mode uint32) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	maker := d.actor()
-	if d.bound {
-		maker = unix.Geteuid()
-	}
-	if kind(&st) != unix.S_IFSOCK || int(st.Uid) != maker || st.Nlink != 1 {
+	if kind(&st) != unix.S_IFSOCK || int(st.Uid) != d.maker() || st.Nlink != 1 {
 		return unix.EPERM
 	}
 	if uid >= 0 || gid >= 0 {

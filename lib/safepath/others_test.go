@@ -153,6 +153,30 @@ func TestWithoutSetuid(t *testing.T) {
 	if canBecome(nobody) {
 		t.Fatal("the process may change its user")
 	}
+	expectBound(t)
+}
+
+// TestAttackKeptCapabilities works where a change of the user leaves root's
+// capabilities: what is done as a user would be done with those.
+func TestAttackKeptCapabilities(t *testing.T) {
+	asRoot(t)
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip("needs setpriv")
+	}
+	if !again(t, func(cmd *exec.Cmd) {
+		cmd.Args = append([]string{setpriv, "--securebits", "+no_setuid_fixup", cmd.Path}, cmd.Args[1:]...)
+		cmd.Path = setpriv
+	}) {
+		return
+	}
+	expectBound(t)
+}
+
+// expectBound expects what is done below a user's directory where we cannot act as
+// that user.
+func expectBound(t *testing.T) {
+	t.Helper()
 	root := tree(t)
 	build(t, root, `
 		etc d 0 0 755
@@ -165,6 +189,13 @@ func TestWithoutSetuid(t *testing.T) {
 		home/roots d 0 0 755
 	`)
 	expect(t, root, map[string]error{"home/roots/new": unix.EACCES, "home/new": nil, "home/old": nil, "home/link": unix.ELOOP, "home/hard": unix.EACCES, "home/dir/new": unix.ELOOP})
+	d, err := OpenDir(root + "/home")
+	must(t, err)
+	defer d.Close()
+	must(t, d.MakeLike("again", nil))
+	if st, err := d.Lstat("again"); err != nil || st.Uid != nobody {
+		t.Errorf("a directory that was made again belongs to user %d (%v)", st.Uid, err)
+	}
 }
 
 // TestOrdinaryUser acts as itself, and is not misled by others either.

@@ -16,8 +16,8 @@
 //     are followed.
 //   - From the first directory on that belongs to another user, everything is done
 //     as that user (the file system credentials of a thread, without any
-//     supplementary group, for the time of one call): walking, following links, opening, creating, renaming.
-//     What that user could not do alone is not done. It stays so when a link or ".."
+//     supplementary group, for the time of one call): walking, following links,
+//     opening, creating, renaming. What that user could not do alone is not done. It stays so when a link or ".."
 //     leads back to a directory of root's.
 //   - A step on to a directory of a third user is refused.
 //   - In a directory of root's that others can write, too (its group or everybody,
@@ -28,11 +28,12 @@
 //     renamed or removed either. The same goes for the shared directories of other
 //     users.
 //   - Where the process may not change its credentials (a container without
-//     CAP_SETUID) it acts as itself below a user's directory, but follows no link
+//     CAP_SETUID), or keeps root's privileges when it does (the secure bit
+//     no-setuid-fixup), it acts as itself below a user's directory, but follows no link
 //     there and opens no file that is not that user's.
 //
 // An ordinary user always acts as itself, with the same refusals in shared
-// directories. Directories "/" and those of procfs count as root's.
+// directories. The directory "/" counts as root's.
 //
 // What it cannot prevent: members of a group that can write in one of root's
 // directories can rename what lies in that directory, and so exchange two of its
@@ -177,6 +178,14 @@ func (d *Dir) Sticky() bool { return d.st.Mode&unix.S_ISVTX != 0 }
 func (d *Dir) actor() int {
 	uid, _ := d.Owner()
 	return uid
+}
+
+// maker is the uid that what is made in the directory has.
+func (d *Dir) maker() int {
+	if d.bound {
+		return unix.Geteuid()
+	}
+	return d.actor()
 }
 
 // run does something in the directory as whoever is to act there.
