@@ -147,10 +147,12 @@ func bequeath(to *os.File, st *unix.Stat_t) error {
 	return unix.Fchmod(fd, st.Mode&0o777)
 }
 
-// removeSame removes a file if the name is still its.
+// removeSame removes a file if the name is still its and nothing was written to it
+// since: another writer of the same log may not have noticed the rotation yet. Then
+// it stays, and is packed again the next time.
 func removeSame(dir *safepath.Dir, name string, st *unix.Stat_t) error {
 	now, err := dir.Lstat(name)
-	if err == nil && identityOf(&now) == identityOf(st) {
+	if err == nil && identityOf(&now) == identityOf(st) && now.Size == st.Size {
 		err = dir.Remove(name)
 	}
 	return err

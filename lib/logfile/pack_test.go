@@ -97,6 +97,26 @@ func TestPackAgain(t *testing.T) {
 	}
 }
 
+// TestPackWhatStillGrows: what another writer of the log has added to a backup
+// while it was packed is not removed with it.
+func TestPackWhatStillGrows(t *testing.T) {
+	path, dir := backups(t, first)
+	st, err := dir.Lstat(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, filepath.Join(path, first), "late\n")
+	if err := removeSame(dir, first, &st); err != nil || list(t, dir) != first {
+		t.Errorf("there are %s (%v)", list(t, dir), err)
+	}
+	if st, err = dir.Lstat(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeSame(dir, first, &st); err != nil || list(t, dir) != "" {
+		t.Errorf("there are %s (%v)", list(t, dir), err)
+	}
+}
+
 func TestPackBounds(t *testing.T) {
 	_, dir := backups(t, first)
 	if err := pack(dir, first, int64(len(first))-1); !errors.Is(err, errTooLarge) {
@@ -124,6 +144,18 @@ func TestTrim(t *testing.T) {
 		if got := list(t, dir); got != c.want {
 			t.Errorf("%+v: there are %s", c.rules, got)
 		}
+	}
+}
+
+// TestShiftOfNothing: when a new file could not be made after the old one was put
+// aside, trying again costs no backup.
+func TestShiftOfNothing(t *testing.T) {
+	_, dir := backups(t, "a.log.1", "a.log.2")
+	if err := shift(dir, "a.log", 2); err != nil {
+		t.Error(err)
+	}
+	if got := list(t, dir); got != "a.log.1 a.log.2" {
+		t.Errorf("there are %s", got)
 	}
 }
 

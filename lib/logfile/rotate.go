@@ -66,8 +66,13 @@ func (f *File) putAside() error {
 
 // shift renames name to name.1, name.1 to name.2 and so on, as far as there
 // is no gap in the numbers: a rotation that was interrupted left one, and no
-// backup is dropped when it is begun again. The one beyond keep is dropped.
+// backup is dropped when it is begun again. The one beyond keep is dropped. Where
+// nothing has the name no backup is touched: the file was put aside, and a new one
+// could not be made since.
 func shift(dir *safepath.Dir, name string, keep int) error {
+	if !exists(dir, name) {
+		return nil
+	}
 	names := backupNames(dir, name, keep)
 	// Without a gap the last is overwritten.
 	for n := len(names) - 1; n >= 1; n-- {
