@@ -202,12 +202,18 @@ func (s *server) useless() bool {
 // has sent before it died is dealt with first: it may be the pipe of a program that
 // has ended meanwhile, and nobody else has that.
 func (s *server) connect(conn *logwire.Conn) {
-	if old := s.conn; old != nil {
+	if s.conn != nil {
 		s.waiting = append(s.waiting, conn)
-		time.AfterFunc(farewell, func() { s.mail <- func() { s.disconnect(old) } })
+		s.expectFarewell()
 		return
 	}
 	s.takeUp(conn)
+}
+
+// expectFarewell ends the present connection in a while, since another one waits.
+func (s *server) expectFarewell() {
+	old := s.conn
+	time.AfterFunc(farewell, func() { s.mail <- func() { s.disconnect(old) } })
 }
 
 // farewell is how long the end of a connection is waited for when there is another
@@ -267,6 +273,9 @@ func (s *server) disconnect(conn *logwire.Conn) {
 		next := s.waiting[0]
 		s.waiting = s.waiting[1:]
 		s.takeUp(next)
+		if len(s.waiting) > 0 {
+			s.expectFarewell()
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -232,6 +233,32 @@ func TestLastWordsOfADaemon(t *testing.T) {
 	}
 	d.cmd = nil
 	sameLog(t, "b.log", read(t, d.log("b.log")), "last words\n")
+}
+
+// The last of several daemons is served though those before it are still there.
+func TestLastOfSeveralDaemons(t *testing.T) {
+	d := newDaemon(t)
+	d.path = d.log("keeper.sock")
+	d.start()
+	<-d.hello
+	var before []*logwire.Conn
+	for range 2 {
+		before = append(before, d.conn)
+		d.connect()
+	}
+	d.received = make(chan struct{})
+	go d.receive(d.conn, d.received)
+	d.send(logwire.Message{Kind: logwire.Hello, N: logwire.Version})
+	select {
+	case <-d.hello:
+	case <-time.After(20 * time.Second):
+		t.Error("no answer")
+	}
+	for _, conn := range before {
+		conn.Close()
+	}
+	d.send(logwire.Message{Kind: logwire.Stop})
+	d.ends()
 }
 
 func TestPairEndsWithTheLastWriter(t *testing.T) {
