@@ -334,7 +334,7 @@ func (d *Dir) Replace(name string, content []byte, mode uint32) error {
 	temp := Temp(name)
 	f, err := d.OpenFile(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, mode)
 	if err != nil {
-		return err
+		return d.Meaning(name, temp, err)
 	}
 	_, err = f.Write(content)
 	if cerr := f.Close(); err == nil {

@@ -37,6 +37,19 @@ func (e *Error) Error() string { return fmt.Sprintf("cannot use %q: %s", e.Path,
 // Unwrap gives the number that the kernel would have given.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Meaning is err, where it is a refusal of the temporary name temp in the directory,
+// as one of the name that was meant.
+func (d *Dir) Meaning(name, temp string, err error) error {
+	refused, ok := err.(*Error)
+	if !ok || refused.At != join(d.path, temp) {
+		return err
+	}
+	meant := *refused
+	meant.At = join(d.path, name)
+	meant.Path = meant.At
+	return &meant
+}
+
 // Reason is what went wrong, for a message that names the path already.
 func Reason(err error) error {
 	var refused *Error

@@ -142,17 +142,19 @@ func (j *programJob) run(s *spawn.Spawner) (r spawned) {
 			r.stdin, r.stdout = -1, -1
 		}
 	}()
-	fail := func(err error) spawned {
+	failed := func(err error, inFull bool) spawned {
 		var why unix.Errno
 		errors.As(err, &why)
-		return spawned{stdin: -1, pidfd: -1, err: errors.New(logFailure(j.cfg.Name, &logwire.Message{Text: err.Error(), Errno: why}, false, false))}
+		return spawned{stdin: -1, pidfd: -1, err: errors.New(logFailure(j.cfg.Name, &logwire.Message{Text: err.Error(), Errno: why}, inFull, false))}
 	}
+	fail := func(err error) spawned { return failed(err, false) }
 
 	// Standard input: a pipe of which we keep the other end, or a socket.
 	if j.stdin != nil {
 		fd, err := j.stdin()
 		if err != nil {
-			return fail(err)
+			// Which socket it is, and who has its path, no number says.
+			return failed(err, true)
 		}
 		theirs = append(theirs, fd)
 	} else {

@@ -70,6 +70,14 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("cannot listen on %q: %s; hint: %s", e.Path, e.Whose(), e.hint())
 }
 
+// Unwrap is the number that the kernel has for this.
+func (e *TakenError) Unwrap() error {
+	if e.Listening {
+		return unix.EADDRINUSE
+	}
+	return unix.EEXIST
+}
+
 // Whose is what lies there.
 func (e *TakenError) Whose() string {
 	switch {
@@ -123,7 +131,7 @@ func Listen(s Spec) (made Socket, err error) {
 		return made, err
 	}
 	if err := dir.Bind(fd, temp); err != nil {
-		return made, err
+		return made, dir.Meaning(name, temp, err)
 	}
 	bound = true
 	id, err := s.permit(dir, temp)

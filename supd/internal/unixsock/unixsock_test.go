@@ -1,6 +1,7 @@
 package unixsock
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sup/lib/safepath"
 )
 
 // TestAttackRightsForAMoment watches a directory while sockets are made in it,
@@ -99,6 +102,25 @@ func TestSocketInADirectoryOfSomebody(t *testing.T) {
 			t.Errorf("%v: owner %d:%d, mode %o", err, st.Uid, st.Gid, st.Mode)
 		}
 		unix.Close(made.FD)
+	}
+}
+
+// TestRefusedSocket names the path that was asked for, and no temporary one.
+func TestRefusedSocket(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	home := t.TempDir()
+	spec := Spec{Path: filepath.Join(home, "roots", "s"), Mode: 0o700, UID: -1, GID: -1, Backlog: 1}
+	if err := errors.Join(os.Mkdir(filepath.Dir(spec.Path), 0o755), os.Chown(home, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Listen(spec)
+	if err == nil || !strings.HasPrefix(err.Error(), `cannot use "`+spec.Path+`": `+spec.Path+" is not permitted to user nobody") {
+		t.Error(err)
+	}
+	if err := safepath.Replace(spec.Path, nil, 0o644); err == nil || !strings.HasPrefix(err.Error(), `cannot use "`+spec.Path+`": `+spec.Path+" is not permitted") {
+		t.Error(err)
 	}
 }
 
