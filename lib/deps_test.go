@@ -70,6 +70,7 @@ const drawing = `
 // what is peculiar about a library is met in one place. Tests keep to it too, but
 // every tool may have scripts.
 var libraries = map[string]string{
+	"github.com/fsnotify/fsnotify":               "watch",
 	"github.com/kolo/xmlrpc":                     "rpc",
 	"github.com/rogpeppe/go-internal/testscript": "suptest",
 	"golang.org/x/crypto/argon2":                 "password",

@@ -3,6 +3,7 @@ module sup/lib
 go 1.26.0
 
 require (
+	github.com/fsnotify/fsnotify v1.10.1
 	github.com/kolo/xmlrpc v0.0.0-20220921171641-a4b6fa1dd06b
 	github.com/rogpeppe/go-internal v1.16.0
 	golang.org/x/crypto v0.58.0

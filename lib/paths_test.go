@@ -27,6 +27,7 @@ var byName = map[string][]string{
 		"Chmod", "Fchmodat", "Chown", "Lchown", "Fchownat", "Truncate", "Utimes", "UtimesNanoAt", "Bind", "Connect",
 		"Getxattr", "Setxattr", "InotifyAddWatch",
 	},
+	"fsnotify": {"NewWatcher", "NewBufferedWatcher"},
 	"filepath": {"EvalSymlinks", "Walk", "WalkDir", "Glob"},
 	"net":      {"DialUnix", "ListenUnix", "ListenUnixgram"},
 }

@@ -251,6 +251,9 @@ func (f *follower) watch() (begun bool) {
 			begun = f.watchedDir != nil
 		}
 	}
+	if f.watchedFile != nil && !f.watchedFile.Alive() {
+		f.unwatch() // the file was renamed, and may still be written to
+	}
 	if f.watchedFile == nil && f.file != nil {
 		f.watchedFile, _ = watch.File(f.file)
 		begun = begun || f.watchedFile != nil

@@ -61,6 +61,34 @@ func TestAttackFollowersTakeAllInstances(t *testing.T) {
 	ended.Wait()
 }
 
+// TestFollowRenamed follows a log that is renamed, and written to before there is a
+// new one: its watch ends with the name, and the follower must watch it again.
+func TestFollowRenamed(t *testing.T) {
+	path := tempLog(t, "")
+	f := follow(t, path, 0)
+	want := ""
+	begun := time.Now()
+	const rotations = 5
+	for range rotations {
+		for _, line := range []string{"a\n", "b\n"} {
+			want += line
+			appendTo(t, path, line)
+			f.wait(want)
+		}
+		if err := os.Rename(path, path+".1"); err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{"c\n", "d\n"} {
+			want += line
+			appendTo(t, path+".1", line)
+			f.wait(want)
+		}
+	}
+	if took := time.Since(begun); took > rotations*followCheck {
+		t.Errorf("%d rotations took %v", rotations, took)
+	}
+}
+
 // TestFollowWithoutWatches follows a log where the system has no inotify
 // instance left.
 func TestFollowWithoutWatches(t *testing.T) {

@@ -1,28 +1,36 @@
 // Package watch reports changes of files and directories. All watches of a
-// process share one inotify instance, of which an ordinary system allows a user
-// 128 altogether; a watch costs no descriptor. The instance is there for as long
-// as there are watches.
+// process share one fsnotify.Watcher, which is one inotify instance, of which an
+// ordinary system allows a user 128 altogether; a watch costs no descriptor. The
+// watcher is there for as long as there are watches.
 //
-// It goes by descriptors and not by names: what is watched is the file that the
-// caller has open, and two names of one file do not get into each other's way.
+// Fsnotify goes by names, and what a name leads to is up to whoever may write the
+// directory. So what is watched is the file that the caller has open, by a name
+// under /proc/self/fd: the kernel goes from there to the file itself, walks through
+// nobody's directory and follows nobody's link. It is also cheaper: who watches the
+// directory of a log is also woken by each write to each other log in it.
 package watch
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 )
 
-// What is worth to be reported of a file: it was written to, cut short, renamed
-// or removed (the number of its links changes); and of a directory: a name in it
-// came or went.
+// Events are taken in rounds: for a moment after the first, and then they are left
+// with the kernel, which joins those that are the same. So a log that is written
+// 10,000 times a second does not wake the process as often. A moment is enough for
+// hundreds of events. If more have come than the kernel keeps, it says so.
 const (
-	ofFile = unix.IN_MODIFY | unix.IN_ATTRIB | unix.IN_MOVE_SELF | unix.IN_DELETE_SELF
-	ofDir  = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
+	take   = 200 * time.Microsecond
+	gather = 10 * time.Millisecond
 )
 
 // Watch is one file or directory that is watched.
@@ -32,24 +40,38 @@ type Watch struct {
 	Changed <-chan struct{}
 
 	changed chan struct{}
-	in      *instance
-	wd      int32
+	of      *target
 }
 
-// File watches an open file. The caller may close the file while it is watched.
-// An error means that the system has no watches left, or none for this file, and
-// that the caller has to look by himself from time to time.
-func File(f *os.File) (*Watch, error) { return add(f, ofFile) }
+// File watches an open file: whether it is written to, cut short, renamed or
+// removed. The caller may close the file while it is watched. An error means that
+// the system has no watches left, or none for this file, and that the caller has to
+// look by himself from time to time.
+func File(f *os.File) (*Watch, error) { return add(f, false) }
 
-// Dir watches an open directory.
-func Dir(f *os.File) (*Watch, error) { return add(f, ofDir) }
+// Dir watches an open directory: whether a name in it came or went.
+func Dir(f *os.File) (*Watch, error) { return add(f, true) }
 
-// instance is an inotify instance. Everything in it but file and done is under
-// mu.
+// identity is what is watched, whatever its names and descriptors. Fsnotify must
+// be given each only once, since inotify has one watch for it.
+type identity struct{ dev, ino uint64 }
+
+// target is one file or directory and those who watch it.
+type target struct {
+	in      *instance
+	id      identity
+	name    string              // fsnotify's, which no other target of the instance has
+	dir     bool                // it is a directory
+	watches map[*Watch]struct{} // nil once nothing is reported any more
+}
+
+// instance is a watcher. What is in its maps is under mu.
 type instance struct {
-	file    *os.File
-	watches map[int32]map[*Watch]struct{} // several of one file share its number
-	done    chan struct{}                 // closed when nobody reads any more
+	watcher *fsnotify.Watcher
+	byID    map[identity]*target
+	byName  map[string]*target
+	lost    chan struct{}  // has a value when events have been lost
+	readers sync.WaitGroup // of the watcher's channels
 }
 
 var (
@@ -61,38 +83,21 @@ var (
 	ending chan struct{}
 )
 
-func add(f *os.File, mask uint32) (*Watch, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
+func add(f *os.File, dir bool) (*Watch, error) {
 	mu.Lock()
 	defer mu.Unlock()
 	in, err := acquire()
 	if err != nil {
 		return nil, err
 	}
-	var wd int
-	cerr := raw.Control(func(fd uintptr) {
-		var n int
-		if cerr := in.control(func(notify int) error {
-			n, err = unix.InotifyAddWatch(notify, fmt.Sprintf("/proc/self/fd/%d", fd), mask)
-			return err
-		}); cerr != nil {
-			err = cerr
-		}
-		wd = n
-	})
-	if err = errors.Join(cerr, err); err != nil {
+	t, err := in.find(f, dir)
+	if err != nil {
 		in.release()
 		return nil, fmt.Errorf("cannot watch %q: %w", f.Name(), err)
 	}
 	changed := make(chan struct{}, 1)
-	w := &Watch{Changed: changed, changed: changed, in: in, wd: int32(wd)}
-	if in.watches[w.wd] == nil {
-		in.watches[w.wd] = make(map[*Watch]struct{})
-	}
-	in.watches[w.wd][w] = struct{}{}
+	w := &Watch{Changed: changed, changed: changed, of: t}
+	t.watches[w] = struct{}{}
 	return w, nil
 }
 
@@ -108,27 +113,28 @@ func acquire() (*instance, error) {
 	if current != nil {
 		return current, nil
 	}
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		return nil, os.NewSyscallError("inotify_init1", err)
+		return nil, err
 	}
 	current = &instance{
-		file: os.NewFile(uintptr(fd), "inotify"), watches: make(map[int32]map[*Watch]struct{}), done: make(chan struct{}),
+		watcher: watcher, byID: make(map[identity]*target), byName: make(map[string]*target), lost: make(chan struct{}, 1),
 	}
-	go current.read()
+	current.readers.Go(current.pass)
+	current.readers.Go(current.takeErrors)
 	return current, nil
 }
 
-// release ends the instance if it has no watches left. mu is held.
+// release ends the instance if it has no targets left. mu is held.
 func (in *instance) release() {
-	if len(in.watches) > 0 || in != current {
+	if len(in.byID) > 0 || in != current {
 		return
 	}
 	gone := make(chan struct{})
 	current, ending = nil, gone
 	go func() {
-		in.file.Close()
-		<-in.done
+		in.watcher.Close()
+		in.readers.Wait()
 		mu.Lock()
 		defer mu.Unlock()
 		ending = nil
@@ -136,88 +142,174 @@ func (in *instance) release() {
 	}()
 }
 
-// control calls f with the descriptor of the instance.
-func (in *instance) control(f func(notify int) error) error {
-	raw, err := in.file.SyscallConn()
+// find returns the target that f is, and makes it if it is new. mu is held.
+func (in *instance) find(f *os.File, dir bool) (t *target, err error) {
+	raw, err := f.SyscallConn()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	cerr := raw.Control(func(fd uintptr) { err = f(int(fd)) })
-	return errors.Join(cerr, err)
+	cerr := raw.Control(func(fd uintptr) {
+		var st unix.Stat_t
+		if err = unix.Fstat(int(fd), &st); err != nil {
+			return
+		}
+		t = &target{
+			in: in, id: identity{uint64(st.Dev), st.Ino}, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR,
+			watches: make(map[*Watch]struct{}),
+		}
+		if dir && !t.dir {
+			err = unix.ENOTDIR
+			return
+		}
+		if known := in.byID[t.id]; known != nil {
+			if known.watched() {
+				t = known
+				return
+			}
+			known.drop()
+		}
+		err = t.begin(fd)
+	})
+	return t, errors.Join(cerr, err)
+}
+
+const descriptors = "/proc/self/fd/"
+
+// begin has fsnotify watch what is open as fd. The name is that of a duplicate,
+// which is there only for this moment: what is watched is the file, and the number
+// is not given to another target before this one has been dropped.
+func (t *target) begin(fd uintptr) error {
+	for least := 0; ; {
+		n, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, least)
+		if err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+		t.name = descriptors + strconv.Itoa(n)
+		taken := t.in.byName[t.name] != nil
+		if !taken {
+			err = t.in.watcher.Add(t.name)
+		}
+		unix.Close(n)
+		if err != nil {
+			return err
+		}
+		if !taken {
+			break
+		}
+		least = n + 1
+	}
+	if !t.watched() {
+		// On some file systems one file can have two identities. Fsnotify then
+		// reports it by the name that came first.
+		return errors.New("it is watched already, as another file, or has just been renamed")
+	}
+	t.in.byID[t.id], t.in.byName[t.name] = t, t
+	return nil
+}
+
+// watched asks fsnotify whether it still watches the target. mu is held.
+func (t *target) watched() bool { return slices.Contains(t.in.watcher.WatchList(), t.name) }
+
+// drop ends the target. Those who watch it get to know. mu is held.
+func (t *target) drop() {
+	delete(t.in.byID, t.id)
+	delete(t.in.byName, t.name)
+	_ = t.in.watcher.Remove(t.name) // fails if fsnotify, or the kernel, has done so
+	t.notify()
+	t.watches = nil
+}
+
+// notify never blocks. mu is held.
+func (t *target) notify() {
+	for w := range t.watches {
+		select {
+		case w.changed <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Close ends the watch; more than once does no harm.
 func (w *Watch) Close() {
 	mu.Lock()
 	defer mu.Unlock()
-	same := w.in.watches[w.wd]
-	if _, ok := same[w]; !ok {
+	if _, ok := w.of.watches[w]; !ok {
 		return
 	}
-	if delete(same, w); len(same) == 0 {
-		delete(w.in.watches, w.wd)
-		_ = w.in.control(func(notify int) error {
-			_, err := unix.InotifyRmWatch(notify, uint32(w.wd))
-			return err
-		})
+	if delete(w.of.watches, w); len(w.of.watches) == 0 {
+		w.of.drop()
 	}
-	w.in.release()
+	w.of.in.release()
 }
 
-// Alive reports whether changes are still reported: the kernel gives up the
-// watch of a file that is removed and closed, or whose file system is unmounted.
+// Alive reports whether changes are still reported. That ends, with a value in
+// Changed, when the file is renamed, or removed and closed. Whoever still has it
+// open can watch it again, and must then look at it once more.
 func (w *Watch) Alive() bool {
 	mu.Lock()
 	defer mu.Unlock()
-	_, ok := w.in.watches[w.wd][w]
-	return ok
+	_, ok := w.of.watches[w]
+	// Fsnotify does not report that a file system was unmounted. That of an open
+	// file is not, but a directory is usually closed while it is watched.
+	return ok && (!w.of.dir || w.of.watched())
 }
 
-// notify never blocks. mu is held.
-func (w *Watch) notify() {
-	select {
-	case w.changed <- struct{}{}:
-	default:
-	}
-}
-
-// read passes on what the kernel says, until the instance is closed.
-func (in *instance) read() {
-	defer close(in.done)
-	var buf [4096]byte
+// pass passes on what fsnotify reports, until the watcher is closed.
+func (in *instance) pass() {
+	taking := false
+	enough := time.NewTimer(take)
+	enough.Stop()
 	for {
-		n, err := in.file.Read(buf[:])
-		if err != nil {
-			return
+		select {
+		case ev, ok := <-in.watcher.Events:
+			if !ok {
+				return
+			}
+			mu.Lock()
+			in.report(ev)
+			mu.Unlock()
+			if !taking {
+				taking = true
+				enough.Reset(take)
+			}
+		case <-in.lost:
+			mu.Lock()
+			for _, t := range in.byID {
+				t.notify()
+			}
+			mu.Unlock()
+		case <-enough.C:
+			taking = false
+			time.Sleep(gather)
 		}
-		mu.Lock()
-		in.pass(buf[:n])
-		mu.Unlock()
 	}
 }
 
-// pass takes whole events: their number, mask, cookie and the length of a name,
-// which follows.
-func (in *instance) pass(events []byte) {
-	for len(events) >= unix.SizeofInotifyEvent {
-		wd := int32(binary.NativeEndian.Uint32(events))
-		mask := binary.NativeEndian.Uint32(events[4:])
-		name := binary.NativeEndian.Uint32(events[12:])
-		events = events[min(len(events), unix.SizeofInotifyEvent+int(name)):]
-		if mask&unix.IN_Q_OVERFLOW != 0 {
-			for _, same := range in.watches {
-				for w := range same {
-					w.notify()
-				}
-			}
-			continue
+// takeErrors takes errors, of which an overflow is the usual one: then each file
+// may have changed. It must not wait for mu: fsnotify holds its own lock until an
+// error is taken, and who has mu may be waiting for that one.
+func (in *instance) takeErrors() {
+	for range in.watcher.Errors {
+		select {
+		case in.lost <- struct{}{}:
+		default:
 		}
-		for w := range in.watches[wd] {
-			w.notify()
-		}
-		if mask&unix.IN_IGNORED != 0 && len(in.watches[wd]) > 0 {
-			delete(in.watches, wd)
-			in.release()
-		}
+	}
+}
+
+// report passes on one event. It may be late, and mean the target that had the
+// name before: that does no harm. mu is held.
+func (in *instance) report(ev fsnotify.Event) {
+	number, _, inside := strings.Cut(strings.TrimPrefix(ev.Name, descriptors), "/")
+	t := in.byName[descriptors+number]
+	switch {
+	case t == nil:
+	case inside && !ev.Has(fsnotify.Create|fsnotify.Remove|fsnotify.Rename):
+		// What a file of the directory holds is not asked for.
+	case !inside && ev.Has(fsnotify.Remove|fsnotify.Rename):
+		t.drop() // as fsnotify has done
+		in.release()
+	default:
+		t.notify()
 	}
 }
