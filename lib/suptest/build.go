@@ -76,7 +76,7 @@ func tool(t T, name string, race bool) string {
 		binaries.dir, binaries.built = dir, map[string]error{}
 	}
 	path := filepath.Join(binaries.dir, name)
-	if race != raceDetector {
+	if raceDetector && !race {
 		path += ".plain"
 	}
 	err, built := binaries.built[path]

@@ -33,7 +33,7 @@ func main() {
 
 func run(out io.Writer, binaries []string) error {
 	if len(binaries) == 0 {
-		return errors.New("usage: thirdparty BINARY...")
+		return errors.New("usage: thirdparty BINARY, or several")
 	}
 	modules := map[string]module{}
 	for _, name := range binaries {
