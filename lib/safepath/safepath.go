@@ -19,7 +19,8 @@
 //     supplementary group, for the time of one call): walking, following links,
 //     opening, creating, renaming. What that user could not do alone is not done. It stays so when a link or ".."
 //     leads back to a directory of root's.
-//   - A step on to a directory of a third user is refused.
+//   - A step on to a directory of a third user is refused, and so is one into a file
+//     system of the kernel's own, such as /proc and /sys.
 //   - In a directory of root's that others can write, too (its group or everybody,
 //     with or without the sticky bit), a link is followed only if it belongs to root,
 //     as fs.protected_symlinks has it, and a file with more than one hard link is
@@ -74,6 +75,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -375,17 +377,48 @@ func (w *walk) whoActs(d *Dir) error {
 	owner := int(d.st.Uid)
 	switch {
 	case unix.Geteuid() != 0 || owner == d.as || owner == 0 && !d.bound:
-		return nil
+		return w.notKernels(d)
 	case d.as == ownAccount:
 		d.as, d.because = owner, d.path
 		d.bound = !canBecome(owner)
-		return nil
+		return w.notKernels(d)
 	}
 	return &Error{
 		Path: w.path, At: d.path, UID: owner, Err: unix.EACCES,
 		why: "belongs to " + userName(owner) + ", but the way to it leads through " + shown(d.because) + " of " + userName(d.as) +
 			", who could exchange it; hint: let one user, or root, own every directory of the path",
 	}
+}
+
+// notKernels refuses the kernel's own file systems to whoever acts as another
+// user. Some of their files ask for the effective user of the process and not for
+// whom it acts as: with that root's settings below /proc/sys could be written
+// through a user's link.
+func (w *walk) notKernels(d *Dir) error {
+	if d.as == ownAccount || !slices.Contains(kernels, d.fileSystem()) {
+		return nil
+	}
+	return &Error{
+		Path: w.path, At: d.path, UID: d.as, Err: unix.ELOOP,
+		why: "is the kernel's and cannot be reached through " + shown(d.because) + " of " + userName(d.as),
+	}
+}
+
+// kernels are the file systems in which files are the kernel's.
+var kernels = []int64{
+	unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC,
+	unix.SECURITYFS_MAGIC, unix.SELINUX_MAGIC, unix.SMACK_MAGIC, unix.BINFMTFS_MAGIC, unix.BPF_FS_MAGIC, unix.EFIVARFS_MAGIC, unix.PSTOREFS_MAGIC,
+	unix.RDTGROUP_SUPER_MAGIC, unix.NSFS_MAGIC,
+}
+
+// fileSystem is the type of the file system that the directory lies in, 0 if that
+// cannot be told.
+func (d *Dir) fileSystem() int64 {
+	var st unix.Statfs_t
+	if unix.Fstatfs(d.fd, &st) != nil {
+		return 0
+	}
+	return int64(uint32(st.Type))
 }
 
 // link follows the link name in the present directory, if that may be done.
@@ -460,15 +493,9 @@ func (w *walk) mayFollow(name string, st *unix.Stat_t) error {
 }
 
 // magicLink follows a link of procfs below a process's directory, whose text is
-// no path. Only the process's own account may: a user must not reach our
-// descriptors.
+// no path. Whoever acts as a user, who must not reach our descriptors, does not
+// come here (see notKernels).
 func (w *walk) magicLink(name, rest string) error {
-	if w.dir.as != ownAccount {
-		return &Error{
-			Path: w.path, At: join(w.dir.path, name), UID: w.dir.as, Err: unix.ELOOP,
-			why: "cannot be reached through " + shown(w.dir.because) + " of " + userName(w.dir.as),
-		}
-	}
 	if strings.Trim(rest, "/") == "" && !w.enter {
 		w.name, w.magic = name, true
 		return nil
@@ -488,8 +515,7 @@ func (w *walk) magicLink(name, rest string) error {
 // for a descriptor, a root or a working directory.
 func (d *Dir) magical() bool {
 	const procRoot = 1 // the inode of /proc, whose links are texts
-	var st unix.Statfs_t
-	return d.st.Ino != procRoot && unix.Fstatfs(d.fd, &st) == nil && int64(st.Type) == unix.PROC_SUPER_MAGIC
+	return d.st.Ino != procRoot && d.fileSystem() == unix.PROC_SUPER_MAGIC
 }
 
 // shared tells whether others than its owner can write in a directory. A group

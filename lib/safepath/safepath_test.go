@@ -122,7 +122,10 @@ func TestAttackOpen(t *testing.T) {
 		{"a hard link in a sticky directory", "a d 0 0 1777\nb d 0 0 755\nb/f f 0 0 600 x\na/log h 0 0 0 ROOT/b/f", "a/log", true, unix.EMLINK, 0},
 		{"a loop", "a d 65534 65534 755\na/log l 65534 65534 0 log", "a/log", false, unix.ELOOP, 0},
 		{"a user's link to our descriptors", "a d 65534 65534 755\na/log l 65534 65534 0 /proc/self/fd/0", "a/log", true, unix.ELOOP, 0},
-		{"a user's link to our environment", "a d 65534 65534 755\na/log l 65534 65534 0 /proc/self/environ", "a/log", true, unix.EACCES, 0},
+		{"a user's link to our environment", "a d 65534 65534 755\na/log l 65534 65534 0 /proc/self/environ", "a/log", true, unix.ELOOP, 0},
+		{"a user's link to a setting of the kernel", "a d 65534 65534 755\na/log l 65534 65534 0 /proc/sys/kernel/core_pattern", "a/log", false, unix.ELOOP, 0},
+		{"a user's link to the settings of the kernel", "a d 65534 65534 755\na/b l 65534 65534 0 /proc/sys/kernel", "a/b/core_pattern", false, unix.ELOOP, 0},
+		{"a user's link to a control group", "a d 65534 65534 755\na/log l 65534 65534 0 /sys/fs/cgroup/cgroup.procs", "a/log", true, unix.ELOOP, 0},
 		{"a user's link to a device", "a d 65534 65534 755\na/log l 65534 65534 0 /dev/null", "a/log", false, nil, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
