@@ -129,3 +129,47 @@ func (t *turns) admit() {
 		close(first.come)
 	}
 }
+
+// count is a number of things that come and go. Unlike a sync.WaitGroup it may
+// grow again while somebody waits, who may also give up.
+type count struct {
+	mu sync.Mutex
+	n  int
+	// gone is closed when n becomes 0; nil while nobody waits.
+	gone chan struct{}
+}
+
+func (c *count) add() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+func (c *count) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n--; c.n == 0 && c.gone != nil {
+		close(c.gone)
+		c.gone = nil
+	}
+}
+
+// none waits for a moment at which there is none; the error is ctx's.
+func (c *count) none(ctx context.Context) error {
+	c.mu.Lock()
+	if c.n == 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	if c.gone == nil {
+		c.gone = make(chan struct{})
+	}
+	gone := c.gone
+	c.mu.Unlock()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

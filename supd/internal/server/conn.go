@@ -133,7 +133,7 @@ func (c *conn) end() {
 	delete(c.ep.open, c)
 	c.ep.mu.Unlock()
 	c.ep.signalRoom()
-	c.ep.srv.conns.Done()
+	c.ep.srv.conns.done()
 }
 
 // closeIdle closes the connection if it waits for a request.

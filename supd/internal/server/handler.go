@@ -247,7 +247,7 @@ func (ep *endpoint) stream(w http.ResponseWriter, r *http.Request, path, group, 
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	stop := context.AfterFunc(ep.srv.streaming, cancel)
+	stop := context.AfterFunc(*ep.srv.streaming.Load(), cancel)
 	defer stop()
 	send := func(p []byte) error {
 		if _, err := w.Write(p); err != nil {

@@ -1,13 +1,18 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -402,4 +407,37 @@ func TestIPv6(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
+}
+
+// Requests may be being served when an upgrade is given up. It is for the race
+// detector.
+func TestStreamsWhileAnUpgradeIsGivenUp(t *testing.T) {
+	s, _ := logSite(t, "line\n")
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	var pausing sync.WaitGroup
+	enough := make(chan struct{})
+	pausing.Go(func() {
+		for {
+			select {
+			case <-enough:
+				return
+			default:
+			}
+			if err := s.srv.Pause(over); err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			s.srv.Resume()
+		}
+	})
+	for range 200 {
+		c := s.dial()
+		io.WriteString(c, "GET /logtail/one HTTP/1.1\r\nHost: x\r\n\r\n")
+		if r, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil && r.StatusCode != http.StatusOK {
+			t.Errorf("%d", r.StatusCode)
+		}
+		c.Close()
+	}
+	close(enough)
+	pausing.Wait()
 }

@@ -121,13 +121,14 @@ type Server struct {
 
 	// accepting counts the accept loops, conns the connections.
 	accepting sync.WaitGroup
-	conns     sync.WaitGroup
+	conns     count
 	draining  atomic.Bool
 
 	// callCtx is ctx for calls that may be broken off.
 	callCtx context.Context
-	// streaming ends when streams are to end.
-	streaming     context.Context
+	// streaming ends when streams are to end. Requests may be being served when
+	// it is replaced.
+	streaming     atomic.Pointer[context.Context]
 	stopStreaming context.CancelFunc
 
 	heldMu sync.Mutex
@@ -167,7 +168,7 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces), consents: newConsents()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.streaming, s.stopStreaming = context.WithCancel(s.ctx)
+	s.beginStreaming()
 	s.callCtx = suspend.With(s.ctx, nil)
 	inherited := maps.Clone(opts.Inherited)
 	for _, conf := range servers {
@@ -315,14 +316,20 @@ func (s *Server) closeIdle(which func(*conn) bool) {
 
 // Resume undoes Pause.
 func (s *Server) Resume() {
+	s.beginStreaming()
 	s.draining.Store(false)
-	s.streaming, s.stopStreaming = context.WithCancel(s.ctx)
 	for _, ep := range s.endpoints {
 		ep.http.SetKeepAlivesEnabled(true)
 		ep.listener.SetDeadline(time.Time{})
 	}
 	s.accept()
 	s.Continue(s.takeHeld())
+}
+
+func (s *Server) beginStreaming() {
+	var ctx context.Context
+	ctx, s.stopStreaming = context.WithCancel(s.ctx)
+	s.streaming.Store(&ctx)
 }
 
 func (s *Server) stopAccepting() {
@@ -372,19 +379,7 @@ func (s *Server) closeListeners(to *Server) {
 }
 
 // drained waits until the last connection has ended.
-func (s *Server) drained(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		s.conns.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func (s *Server) drained(ctx context.Context) error { return s.conns.none(ctx) }
 
 // accept takes connections until the listener is closed or has a deadline.
 func (ep *endpoint) accept() {
@@ -413,7 +408,7 @@ func (ep *endpoint) accept() {
 
 // receive begins to serve a connection, when there is room for it.
 func (ep *endpoint) receive(c *conn) {
-	ep.srv.conns.Add(1)
+	ep.srv.conns.add()
 	for {
 		ep.mu.Lock()
 		if len(ep.open) < ep.bounds.conns {
@@ -431,7 +426,7 @@ func (ep *endpoint) receive(c *conn) {
 		case <-time.After(time.Second): // a deadline on the listener may be pending
 			if ep.srv.draining.Load() {
 				c.Conn.Close()
-				ep.srv.conns.Done()
+				ep.srv.conns.done()
 				return
 			}
 		}
