@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -274,15 +275,20 @@ func (l *login) check(user, pass []byte) bool {
 	return same == 1 && right
 }
 
-// checkUser looks for a user and checks his password. For somebody who is not
-// listed that takes as long as for one who is.
+// checkUser looks for a user and checks his password. A refusal takes about as
+// long as the hash that takes the longest, for who is listed, in whatever form, as
+// for who is not: the time must not tell who is.
 func checkUser(users []password.User, name, pass []byte) *password.User {
 	if len(users) == 0 {
 		return nil
 	}
 	found, is := find(users, name)
-	if right := found.Secret.Check(pass); right && is {
+	if is && found.Secret.Check(pass) {
 		return found
+	}
+	slowest := slices.MaxFunc(users, func(a, b password.User) int { return cmp.Compare(a.Secret.Work(), b.Secret.Work()) }).Secret
+	if !is || found.Secret.Work() < slowest.Work() {
+		slowest.Check(pass)
 	}
 	return nil
 }
@@ -373,6 +379,8 @@ type userList struct {
 	users []password.User
 	state fileState
 	when  time.Time // of the last look
+	// trouble says why the file could not be read in this state, "" if it could.
+	trouble string
 }
 
 func (u *usersFile) read() error {
@@ -380,11 +388,12 @@ func (u *usersFile) read() error {
 	if err != nil {
 		return err
 	}
-	u.listed.Store(&userList{users, stateOf(&info), time.Now()})
+	u.listed.Store(&userList{users: users, state: stateOf(&info), when: time.Now()})
 	return nil
 }
 
-// current gives the users. A file that cannot be read changes nothing.
+// current gives the users. A file that cannot be read changes nothing, and is
+// tried again: the reason may have been a lack of descriptors.
 func (u *usersFile) current(log Logger) []password.User {
 	l := u.listed.Load()
 	if time.Since(l.when) < lookAgain || !u.looking.TryLock() {
@@ -392,13 +401,15 @@ func (u *usersFile) current(log Logger) []password.User {
 	}
 	defer u.looking.Unlock()
 	state := stateAt(u.path)
-	if state == l.state {
-		u.listed.Store(&userList{l.users, state, time.Now()})
+	if state == l.state && l.trouble == "" {
+		u.listed.Store(&userList{users: l.users, state: state, when: time.Now()})
 		return l.users
 	}
 	if err := u.read(); err != nil {
-		u.listed.Store(&userList{l.users, state, time.Now()})
-		log.Log("WARN", err.Error()+"; the users stay as they were")
+		u.listed.Store(&userList{l.users, state, time.Now(), err.Error()})
+		if err.Error() != l.trouble {
+			log.Log("WARN", err.Error()+"; the users stay as they were")
+		}
 		return l.users
 	}
 	l = u.listed.Load()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sup/lib/access"
+	"sup/lib/password"
 	"sup/lib/plan"
 )
 
@@ -281,6 +282,64 @@ func TestUsersFile(t *testing.T) {
 	})
 	if _, err := newGate(plan.Server{UsersFile: filepath.Join(t.TempDir(), "none")}, new(brake), new(accounts)); err == nil {
 		t.Error("a file of users that is not there")
+	}
+}
+
+// Whoever is listed is refused no sooner than who is not.
+func TestAttackTimeTellsWhoIsListed(t *testing.T) {
+	const costly = "$2y$10$abcdefghijklmnopqrstuuJohtMp2EdYCuLXcN2hacxgW4wPMiP3m"
+	users, err := password.ParseUsers("ann:{SHA}gquHbROHv6/kbMHIou8HTq5Qyx0=\nbob:" + bcryptOfThepassword + "\ncarol:" + costly + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, least := users[2].Secret, time.Hour
+	for range 3 {
+		began := time.Now()
+		hash.Check([]byte("wrong"))
+		least = min(least, time.Since(began))
+	}
+	for _, name := range []string{"ann", "bob", "carol", "nobody", ""} {
+		began := time.Now()
+		if checkUser(users, []byte(name), []byte("wrong")) != nil {
+			t.Errorf("%q is let in", name)
+		}
+		if took := time.Since(began); took < least/2 {
+			t.Errorf("%q is refused after %v, where the longest hash takes %v", name, took, least)
+		}
+	}
+}
+
+// What could not be read, for want of a descriptor perhaps, is tried again although
+// the file has not changed.
+func TestSecretsAreTriedAgain(t *testing.T) {
+	log := &testLog{}
+	path := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(path, []byte("ann:"+bcryptOfThepassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u := &usersFile{path: path}
+	u.listed.Store(&userList{state: stateAt(path), trouble: "too many open files"})
+	if users := u.current(log); len(users) != 1 || u.listed.Load().trouble != "" {
+		t.Errorf("%d users", len(users))
+	}
+	path = testCertificate(t)
+	c := &certificates{conf: plan.Server{Certificate: path, Key: path}, log: func() Logger { return log }}
+	c.loaded.Store(&loadedTLS{files: c.states(), trouble: "too many open files"})
+	if c.current() == nil || c.loaded.Load().trouble != "" {
+		t.Error("no certificate")
+	}
+	// What goes on is said once.
+	os.Remove(path)
+	for range 3 {
+		again := *c.loaded.Load()
+		again.when = time.Time{}
+		c.loaded.Store(&again)
+		if c.current() == nil {
+			t.Error("the certificate has not stayed")
+		}
+	}
+	if n := len(log.with("the certificate stays as it was")); n != 1 {
+		t.Errorf("%d lines", n)
 	}
 }
 

@@ -21,13 +21,13 @@ func CheckSecrets(servers []plan.Server) error {
 }
 
 // secrets reads the users and the certificate of a server. What cannot be read is
-// as it was in the server before, or missing, if that is to be borne.
+// as it was in the server before, or, where that is allowed, missing.
 func (s *Server) secrets(conf plan.Server) (*gate, *certificates, error) {
 	var old *endpoint
 	if s.opts.Before != nil {
 		old = s.opts.Before.endpointAt(Address(conf))
 	}
-	bear := func(err error, kept bool, without string) error {
+	tolerate := func(err error, kept bool, without string) error {
 		var u *unreadable
 		switch {
 		case !errors.As(err, &u):
@@ -44,10 +44,10 @@ func (s *Server) secrets(conf plan.Server) (*gate, *certificates, error) {
 	gate, err := newGate(conf, &s.brake, &s.accounts)
 	if err != nil {
 		kept := old != nil && old.gate.users != nil && old.conf.UsersFile == conf.UsersFile
-		if err := bear(err, kept, "nobody of them is let in until that is mended"); err != nil {
+		if err := tolerate(err, kept, "nobody of them is let in until that is mended"); err != nil {
 			return nil, nil, err
 		}
-		list := &userList{state: stateAt(conf.UsersFile), when: time.Now()}
+		list := &userList{state: stateAt(conf.UsersFile), when: time.Now(), trouble: err.Error()}
 		if kept {
 			list.users = old.gate.users.listed.Load().users
 		}
@@ -57,11 +57,13 @@ func (s *Server) secrets(conf plan.Server) (*gate, *certificates, error) {
 	if err != nil {
 		kept := old != nil && old.tls != nil && old.conf.Certificate == conf.Certificate && old.conf.Key == conf.Key &&
 			old.conf.ClientCA == conf.ClientCA && old.conf.ClientCertOptional == conf.ClientCertOptional
-		if err := bear(err, kept, "nobody is let in there until that is mended"); err != nil {
+		if err := tolerate(err, kept, "nobody is let in there until that is mended"); err != nil {
 			return nil, nil, err
 		}
 		if kept {
-			certs.loaded.Store(&loadedTLS{old.tls.loaded.Load().config, certs.loaded.Load().files, time.Now()})
+			now := *certs.loaded.Load()
+			now.config = old.tls.loaded.Load().config
+			certs.loaded.Store(&now)
 		}
 	}
 	return gate, certs, nil

@@ -33,6 +33,9 @@ type loadedTLS struct {
 	config *tls.Config
 	files  [3]fileState
 	when   time.Time // of the last look
+	// trouble says why the files could not be used in this state, "" if they
+	// could.
+	trouble string
 }
 
 // newCertificates reads the files of a server, nil if it does without TLS.
@@ -44,10 +47,10 @@ func newCertificates(conf plan.Server, log func() Logger) (*certificates, error)
 	files := c.states()
 	config, err := loadTLS(conf)
 	if err != nil {
-		c.loaded.Store(&loadedTLS{nil, files, time.Now()})
+		c.loaded.Store(&loadedTLS{nil, files, time.Now(), err.Error()})
 		return c, &unreadable{fmt.Errorf("[%s]: %w", conf.Section, err)}
 	}
-	c.loaded.Store(&loadedTLS{config, files, time.Now()})
+	c.loaded.Store(&loadedTLS{config: config, files: files, when: time.Now()})
 	return c, nil
 }
 
@@ -106,21 +109,24 @@ func (c *certificates) states() [3]fileState {
 	return s
 }
 
-// current is what to use for a new connection.
+// current is what to use for a new connection. Files that cannot be used change
+// nothing, and are tried again.
 func (c *certificates) current() *tls.Config {
 	l := c.loaded.Load()
 	if time.Since(l.when) < lookAgain || !c.looking.TryLock() {
 		return l.config
 	}
 	defer c.looking.Unlock()
-	next := &loadedTLS{l.config, c.states(), time.Now()}
+	next := &loadedTLS{config: l.config, files: c.states(), when: time.Now()}
 	defer c.loaded.Store(next)
-	if next.files == l.files {
+	if next.files == l.files && l.trouble == "" {
 		return l.config
 	}
 	config, err := loadTLS(c.conf)
 	if err != nil {
-		c.log().Log("WARN", fmt.Sprintf("[%s]: %v; the certificate stays as it was", c.conf.Section, err))
+		if next.trouble = err.Error(); next.trouble != l.trouble {
+			c.log().Log("WARN", fmt.Sprintf("[%s]: %v; the certificate stays as it was", c.conf.Section, err))
+		}
 		return l.config
 	}
 	next.config = config

@@ -139,13 +139,13 @@ func (ep *endpoint) origin(r *http.Request) string {
 	if ep.tls != nil {
 		return "https://" + strings.TrimSuffix(ep.hostFor(r), ":443")
 	}
-	return "http://" + ep.hostFor(r)
+	return "http://" + strings.TrimSuffix(ep.hostFor(r), ":80")
 }
 
 // hostFor is the host that the client knows us by.
 func (ep *endpoint) hostFor(r *http.Request) string {
 	if host := r.Host; host != "" {
-		return strings.TrimSuffix(host, ":80")
+		return host
 	}
 	if ep.conf.Unix {
 		return "localhost"
