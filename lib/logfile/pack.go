@@ -13,10 +13,11 @@ import (
 )
 
 // A backup is packed into a file of a name that cannot be guessed, which gets the
-// backup's owner and mode by its descriptor and, once it is complete, the backup's
-// name with ".gz". Only then the backup is removed. Whoever is killed meanwhile
-// leaves the backup, and perhaps such a file, which nobody holds a lock of any
-// more: the next one to pack removes it, and packs the backup.
+// backup's owner (in a user's directory it is that user's) and mode by its
+// descriptor and, once it is complete, the backup's name with ".gz". Only then the
+// backup is removed. Whoever is killed meanwhile leaves the backup, and perhaps such
+// a file, which nobody holds a lock of any more: the next one to pack removes it, and
+// packs the backup.
 
 // packing is in the names of files that are not complete, behind the name that
 // they are to get.
@@ -109,7 +110,7 @@ func pack(dir *safepath.Dir, name string, maxSize int64) error {
 		err = packInto(to, io.LimitReader(from, st.Size))
 	}
 	if err == nil {
-		err = bequeath(to, &st)
+		err = bequeath(dir, to, &st)
 	}
 	if err == nil {
 		err = dir.Rename(temp, target)
@@ -138,9 +139,14 @@ func packInto(to *os.File, from io.Reader) error {
 	return to.Sync()
 }
 
-// bequeath gives a file the owner and the mode of another one, as far as we may.
-func bequeath(to *os.File, st *unix.Stat_t) error {
+// bequeath gives a file the owner and the mode of another one, as far as whoever
+// acts in the directory may: a user can have the file open, and anybody's file under
+// the name of a backup, and must not get one that belongs to somebody else.
+func bequeath(dir *safepath.Dir, to *os.File, st *unix.Stat_t) error {
 	fd := int(to.Fd())
+	if _, foreign := dir.Owner(); foreign {
+		return unix.Fchmod(fd, st.Mode&0o777)
+	}
 	if unix.Fchown(fd, int(st.Uid), int(st.Gid)) != nil {
 		_ = unix.Fchown(fd, -1, int(st.Gid))
 	}

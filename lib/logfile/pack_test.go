@@ -73,6 +73,29 @@ func TestPack(t *testing.T) {
 	}
 }
 
+// TestAttackPackForSomebody: what is packed in a user's directory is that user's,
+// whosever file was put there as a backup.
+func TestAttackPackForSomebody(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes files of other users")
+	}
+	root := privateRoot(t)
+	path := filepath.Join(root, "dir")
+	other := filepath.Join(root, "roots")
+	if err := errors.Join(os.Mkdir(path, 0o755), os.WriteFile(other, []byte("x"), 0o644), os.Link(other, filepath.Join(path, first)), os.Chown(path, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := safepath.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	packAll(dir, "a.log", 1<<20)
+	if st, err := dir.Lstat(first + ".gz"); err != nil || st.Uid != 65534 || st.Mode&0o777 != 0o644 {
+		t.Errorf("it belongs to user %d and has mode %o (%v)", st.Uid, st.Mode, err)
+	}
+}
+
 // TestPackAgain: whoever is killed while packing leaves nothing that stays, and
 // nothing is lost.
 func TestPackAgain(t *testing.T) {
