@@ -113,7 +113,7 @@ func (d *Dir) trust(name string, st *unix.Stat_t, o *opening) error {
 		return refuse(unix.EACCES, "belongs to "+userName(owner)+", who would get what is meant for "+userName(me)+" alone; hint: remove it")
 	case file && !reads && d.shared && d.Sticky() && owner != me && owner != int(d.st.Uid):
 		return refuse(unix.EACCES, "belongs to "+userName(owner)+", in a directory where everybody can make files; hint: remove it, or use a directory of its own")
-	case k == unix.S_IFREG && st.Nlink > 1 && others:
+	case k != unix.S_IFDIR && k != unix.S_IFSOCK && st.Nlink > 1 && others:
 		return refuse(unix.EMLINK, "has other names, in a directory where others than "+userName(me)+" could have linked it; hint: remove the name and make the file again")
 	}
 	return nil

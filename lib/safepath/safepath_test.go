@@ -110,6 +110,7 @@ func TestAttackOpen(t *testing.T) {
 		{"a link in a group's directory", "a d 0 60 775\nb d 0 0 755\na/log l 5 60 0 ROOT/b/evil", "a/log", false, unix.ELOOP, 0},
 		{"root's link in a group's directory", "a d 0 60 775\nb d 0 0 755\na/log l 0 0 0 ROOT/b/f", "a/log", false, nil, 0},
 		{"a hard link in a group's directory", "a d 0 60 775\nb d 0 0 755\nb/f f 0 0 600 x\na/log h 0 0 0 ROOT/b/f", "a/log", false, unix.EMLINK, 0},
+		{"a hard link to root's FIFO in a group's directory", "a d 0 60 775\nb d 0 0 755\nb/f p 0 0 600\na/log h 0 0 0 ROOT/b/f", "a/log", true, unix.EMLINK, 0},
 		{"a user's file in a group's directory", "a d 0 60 775\na/log f 5 60 644 x", "a/log", false, nil, games},
 		{"a user's group's directory", "a d 65534 60 2775\nb d 65534 65534 700\na/log l 5 60 0 ROOT/b/f", "a/log", false, unix.ELOOP, 0},
 		{"a sticky directory", "a d 0 0 1777", "a/log", false, nil, 0},
