@@ -23,7 +23,7 @@ const (
 	// to: for file systems that tell nothing, and for directories that were
 	// exchanged.
 	followCheck = 2 * time.Second
-	// followPoll replaces it where the system has no watches left.
+	// followPoll replaces it where something cannot be watched.
 	followPoll = 250 * time.Millisecond
 )
 
@@ -70,8 +70,9 @@ type follower struct {
 	offset int64
 
 	// watched are the open file, and its directory while the name is gone;
-	// nil if they are not watched or the system has no watches left.
+	// nil if they are not, or cannot be, watched.
 	watchedFile, watchedDir *watch.Watch
+	blind                   bool // one of them is not watched and should be
 }
 
 func (f *follower) close() {
@@ -241,7 +242,8 @@ func (f *follower) emitAll(ctx context.Context) error {
 // and the watch something may have changed.
 func (f *follower) watch() (begun bool) {
 	_, err := safepath.Stat(f.path)
-	if err == nil {
+	missing := err != nil
+	if !missing {
 		f.unwatchDir()
 	} else if f.watchedDir == nil || !f.watchedDir.Alive() {
 		f.unwatchDir()
@@ -258,6 +260,7 @@ func (f *follower) watch() (begun bool) {
 		f.watchedFile, _ = watch.File(f.file)
 		begun = begun || f.watchedFile != nil
 	}
+	f.blind = missing && f.watchedDir == nil || (!missing || f.file != nil) && f.watchedFile == nil
 	return begun
 }
 
@@ -278,12 +281,15 @@ func (f *follower) unwatchDir() {
 // wait waits for a sign that there is more.
 func (f *follower) wait(ctx context.Context) error {
 	var file, dir <-chan struct{}
-	pause := followPoll
+	pause := followCheck
+	if f.blind {
+		pause = followPoll
+	}
 	if f.watchedFile != nil {
-		file, pause = f.watchedFile.Changed, followCheck
+		file = f.watchedFile.Changed
 	}
 	if f.watchedDir != nil {
-		dir, pause = f.watchedDir.Changed, followCheck
+		dir = f.watchedDir.Changed
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

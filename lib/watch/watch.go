@@ -13,6 +13,7 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -33,6 +34,14 @@ const (
 	gather = 10 * time.Millisecond
 )
 
+// A directory is watched for its names, but fsnotify also reports each write to a
+// file in it. If inVain of these come in one round then the directory is not watched
+// for a while: it takes less to look at it from time to time.
+const (
+	inVain = 10
+	avoid  = time.Second
+)
+
 // Watch is one file or directory that is watched.
 type Watch struct {
 	// Changed has a value when something has changed since the last one was
@@ -49,7 +58,8 @@ type Watch struct {
 // look by himself from time to time.
 func File(f *os.File) (*Watch, error) { return add(f, false) }
 
-// Dir watches an open directory: whether a name in it came or went.
+// Dir watches an open directory: whether a name in it came or went. A directory
+// whose files are busy is not watched.
 func Dir(f *os.File) (*Watch, error) { return add(f, true) }
 
 // identity is what is watched, whatever its names and descriptors. Fsnotify must
@@ -63,6 +73,8 @@ type target struct {
 	name    string              // fsnotify's, which no other target of the instance has
 	dir     bool                // it is a directory
 	watches map[*Watch]struct{} // nil once nothing is reported any more
+	inVain  int                 // events that nobody wants, of the round
+	round   int
 }
 
 // instance is a watcher. What is in its maps is under mu.
@@ -70,6 +82,7 @@ type instance struct {
 	watcher *fsnotify.Watcher
 	byID    map[identity]*target
 	byName  map[string]*target
+	round   int            // counts the rounds
 	lost    chan struct{}  // has a value when events have been lost
 	readers sync.WaitGroup // of the watcher's channels
 }
@@ -81,6 +94,8 @@ var (
 	// ending is closed when the instance before is gone, nil if it is. The
 	// kernel takes tens of milliseconds over that.
 	ending chan struct{}
+	// avoided are directories that are not watched, each until that time.
+	avoided = map[identity]time.Time{}
 )
 
 func add(f *os.File, dir bool) (*Watch, error) {
@@ -159,6 +174,10 @@ func (in *instance) find(f *os.File, dir bool) (t *target, err error) {
 		}
 		if dir && !t.dir {
 			err = unix.ENOTDIR
+			return
+		}
+		if time.Now().Before(avoided[t.id]) {
+			err = errors.New("the files in it are too busy")
 			return
 		}
 		if known := in.byID[t.id]; known != nil {
@@ -243,8 +262,9 @@ func (w *Watch) Close() {
 }
 
 // Alive reports whether changes are still reported. That ends, with a value in
-// Changed, when the file is renamed, or removed and closed. Whoever still has it
-// open can watch it again, and must then look at it once more.
+// Changed, when the file is renamed, or removed and closed, and when a directory
+// has become busy. Whoever still has it open can watch it again, and must then look
+// at it once more.
 func (w *Watch) Alive() bool {
 	mu.Lock()
 	defer mu.Unlock()
@@ -281,6 +301,9 @@ func (in *instance) pass() {
 		case <-enough.C:
 			taking = false
 			time.Sleep(gather)
+			mu.Lock()
+			in.round++
+			mu.Unlock()
 		}
 	}
 }
@@ -305,11 +328,27 @@ func (in *instance) report(ev fsnotify.Event) {
 	switch {
 	case t == nil:
 	case inside && !ev.Has(fsnotify.Create|fsnotify.Remove|fsnotify.Rename):
-		// What a file of the directory holds is not asked for.
+		t.vain() // nobody asks what a file of the directory holds
 	case !inside && ev.Has(fsnotify.Remove|fsnotify.Rename):
 		t.drop() // as fsnotify has done
 		in.release()
 	default:
 		t.notify()
 	}
+}
+
+// vain counts an event that nobody wants, and gives the directory up if there are
+// too many. mu is held.
+func (t *target) vain() {
+	if t.round != t.in.round {
+		t.round, t.inVain = t.in.round, 0
+	}
+	if t.inVain++; t.inVain < inVain {
+		return
+	}
+	now := time.Now()
+	maps.DeleteFunc(avoided, func(_ identity, until time.Time) bool { return until.Before(now) })
+	avoided[t.id] = now.Add(avoid)
+	t.drop()
+	t.in.release()
 }

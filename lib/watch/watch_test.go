@@ -329,6 +329,59 @@ func TestBusyFile(t *testing.T) {
 	}
 }
 
+// TestBusyDirectory: a directory is given up for a while if its files are written to
+// all the time, of which nobody wants to know.
+func TestBusyDirectory(t *testing.T) {
+	dir := t.TempDir()
+	a, b := create(t, filepath.Join(dir, "a")), create(t, filepath.Join(dir, "b"))
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	w, err := Dir(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	create(t, filepath.Join(dir, "c"))
+	expect(t, w, "a name")
+	for begun := time.Now(); w.Alive(); {
+		for _, f := range []*os.File{a, b} {
+			if _, err := f.WriteString("x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if time.Since(begun) > time.Minute {
+			t.Fatal("still watched")
+		}
+	}
+	expect(t, w, "the end of the watch")
+	mu.Lock()
+	for id, until := range avoided {
+		if until.Before(time.Now()) {
+			t.Error("avoided until the past")
+		}
+		avoided[id] = time.Now().Add(time.Hour)
+	}
+	mu.Unlock()
+	if _, err := Dir(d); err == nil {
+		t.Error("watched again at once")
+	}
+	mu.Lock()
+	clear(avoided)
+	mu.Unlock()
+	again, err := Dir(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create(t, filepath.Join(dir, "d"))
+	expect(t, again, "a name")
+	again.Close()
+}
+
 // TestUnmounted watches a directory of a file system that goes away, of which
 // fsnotify says nothing.
 func TestUnmounted(t *testing.T) {
