@@ -23,7 +23,7 @@ import (
 const drawing = `
 	# What words and bytes mean. No knowledge of sections, processes or files.
 	NONE < access, expand, rpc, safepath, spawn, value;
-	safepath < cli, password;
+	safepath < cli, password, pemfile;
 
 	# Whether only root can change what root executes or obeys.
 	safepath < trust;
@@ -40,7 +40,7 @@ const drawing = `
 	safepath, watch < logfile;
 
 	# Those who ask a daemon. Only tests import suptest and clienttest.
-	rpc, safepath < client < suptest;
+	pemfile, rpc < client < suptest;
 	rpc < client/clienttest;
 
 	# For the build: what others' licences say.
@@ -55,7 +55,7 @@ const drawing = `
 	logwire, supd/internal/suphold < supd/internal/holder;
 	event, logwire, plan, process, rpc, safepath, spawn,
 	supd/internal/activity, supd/internal/cgroup, supd/internal/fcgi, supd/internal/holder, supd/internal/record, supd/internal/state, supd/internal/suspend < supd/internal/daemon;
-	access, logfile, password, plan, rpc, safepath, supd/internal/record, supd/internal/suspend, supd/internal/unixsock < supd/internal/server;
+	access, logfile, password, pemfile, plan, rpc, supd/internal/record, supd/internal/suspend, supd/internal/unixsock < supd/internal/server;
 	cli, supd/internal/daemon, supd/internal/early, supd/internal/hurry, supd/internal/server, supd/internal/systemd < supd;
 
 	# The other tools.

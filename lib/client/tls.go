@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,7 +10,7 @@ import (
 	"net"
 	"strings"
 
-	"sup/lib/safepath"
+	"sup/lib/pemfile"
 )
 
 // TLS says how a server at https:// is known, and how we are known to it.
@@ -39,47 +40,20 @@ func (t *TLS) config(host string) (*tls.Config, error) {
 	if t.ServerName != "" {
 		conf.ServerName = t.ServerName
 	}
+	var err error
 	if t.CA != "" {
-		text, err := readPEM(t.CA)
-		if err != nil {
+		if conf.RootCAs, err = pemfile.Pool(t.CA); err != nil {
 			return nil, err
-		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("there is no certificate in %s", t.CA)
 		}
 	}
 	if t.Certificate != "" {
-		keyFile := t.Key
-		if keyFile == "" {
-			keyFile = t.Certificate
-		}
-		certificate, err := readPEM(t.Certificate)
+		pair, err := pemfile.Pair(t.Certificate, cmp.Or(t.Key, t.Certificate))
 		if err != nil {
 			return nil, err
-		}
-		key, err := readPEM(keyFile)
-		if err != nil {
-			return nil, err
-		}
-		pair, err := tls.X509KeyPair(certificate, key)
-		if err != nil {
-			return nil, fmt.Errorf("cannot use the certificate %s with the key %s: %w", t.Certificate, keyFile, err)
 		}
 		conf.Certificates = []tls.Certificate{pair}
 	}
 	return conf, nil
-}
-
-// maxPEM bounds the size of a file with certificates or a key, in bytes.
-const maxPEM = 4 << 20
-
-func readPEM(path string) ([]byte, error) {
-	text, err := safepath.ReadFile(path, maxPEM)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, safepath.Reason(err))
-	}
-	return text, nil
 }
 
 // secured puts TLS on a connection.

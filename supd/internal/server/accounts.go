@@ -14,7 +14,7 @@ import (
 )
 
 // lookAgain is how old what is known of files and accounts may become, so that
-// not every request has to ask anew.
+// not every request has to look at them.
 const lookAgain = time.Second
 
 // accounts knows the users and groups of this machine.

@@ -365,7 +365,7 @@ func (r *rightOnes) add(user, pass []byte, hash string, isLogin bool) {
 	r.seen[d] = struct{}{}
 }
 
-// usersFile is a file of users that is read anew when it has changed.
+// usersFile is a file of users that is read again when it has changed.
 type usersFile struct {
 	path string
 	// looking is held by who looks whether the file has changed; the others do
@@ -434,8 +434,8 @@ type guesses struct {
 const (
 	freeGuesses = 5
 	longestWait = time.Minute
-	// forgetAfter is how long after its last wrong password an address starts
-	// anew.
+	// forgetAfter is how long after its last wrong password an address is
+	// forgotten.
 	forgetAfter = 15 * time.Minute
 	// maxSources bounds the addresses that are known.
 	maxSources = 4096
@@ -512,7 +512,7 @@ func (b *brake) makeRoom(now time.Time) {
 	}
 }
 
-// failureLog tells of refused credentials, at most once a second.
+// failureLog logs refused credentials, at most once a second.
 type failureLog struct {
 	mu      sync.Mutex
 	last    time.Time

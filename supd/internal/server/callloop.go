@@ -198,7 +198,7 @@ func (c *conn) readMore(max int) error {
 }
 
 // admitted tells whether the client may call at all. If the gate refuses, that
-// is c.refusal; what else there is to be said net/http says.
+// is c.refusal; any other reason is found again, and answered, by net/http.
 func (c *conn) admitted(h *callHead) bool {
 	a := c.ep.gate.check(&c.peer, h.auth, c.ep.srv.log)
 	if c.refusal = a; a.status != 0 {

@@ -108,8 +108,8 @@ func (c *conn) Close() error {
 			c.end()
 			return
 		}
-		// With TLS there is something to be said at the end, for which a client
-		// may have no room; nobody else waits for him.
+		// TLS ends with a message, for which the client's buffer may have no
+		// room; nobody else waits for it.
 		cut := time.AfterFunc(farewellTimeout, func() { c.sock.Close() })
 		go func() {
 			c.end()

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,12 +12,12 @@ import (
 	"syscall"
 	"time"
 
+	"sup/lib/pemfile"
 	"sup/lib/plan"
-	"sup/lib/safepath"
 )
 
 // certificates are what a server with TLS needs: its own certificate, and those
-// that must have signed a client's. They are read anew when a file has changed.
+// that must have signed a client's. They are read again when a file has changed.
 type certificates struct {
 	conf plan.Server
 	log  func() Logger
@@ -56,17 +55,9 @@ func newCertificates(conf plan.Server, log func() Logger) (*certificates, error)
 
 // loadTLS reads the files of a server.
 func loadTLS(conf plan.Server) (*tls.Config, error) {
-	certificate, err := readPEM(conf.Certificate)
+	pair, err := pemfile.Pair(conf.Certificate, conf.Key)
 	if err != nil {
 		return nil, err
-	}
-	key, err := readPEM(conf.Key)
-	if err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair(certificate, key)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the certificate %s with the key %s: %w", conf.Certificate, conf.Key, err)
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	// A session that is resumed would go on with a client's certificate that is no
@@ -75,30 +66,14 @@ func loadTLS(conf plan.Server) (*tls.Config, error) {
 	if conf.ClientCA == "" {
 		return config, nil
 	}
-	text, err := readPEM(conf.ClientCA)
-	if err != nil {
+	if config.ClientCAs, err = pemfile.Pool(conf.ClientCA); err != nil {
 		return nil, err
-	}
-	config.ClientCAs = x509.NewCertPool()
-	if !config.ClientCAs.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("there is no certificate in %s", conf.ClientCA)
 	}
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	if conf.ClientCertOptional {
 		config.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	return config, nil
-}
-
-// maxPEM bounds the size of a file with certificates or a key, in bytes.
-const maxPEM = 4 << 20
-
-func readPEM(path string) ([]byte, error) {
-	text, err := safepath.ReadFile(path, maxPEM)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, safepath.Reason(err))
-	}
-	return text, nil
 }
 
 func (c *certificates) states() [3]fileState {

@@ -81,31 +81,9 @@ func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values u
 			return
 		}
 	}
-	var message string
-	var err error
 	// The action goes on when the browser does not wait for its end.
 	ctx := access.With(ep.srv.ctx, access.From(r.Context()))
-	switch {
-	case !a.changes():
-		message = "Page refreshed at " + ctime()
-	case a.group != "":
-		message, err = ep.groupAction(ctx, a.group, a.name)
-	case a.name == "stopall":
-		if _, err = ep.srv.backend.StopAll(ctx, true); err == nil {
-			message = "All stopped at " + ctime()
-		}
-	case a.name == "restartall":
-		if _, err = ep.srv.backend.StopAll(ctx, true); err == nil {
-			_, err = ep.srv.backend.StartAll(ctx, true)
-		}
-		if err == nil {
-			message = "All restarted at " + ctime()
-		}
-	case a.process != "":
-		message, err = ep.processAction(ctx, a.process, a.name)
-	default:
-		err = errNoAction
-	}
+	message, err := ep.act(ctx, a)
 	if errors.Is(err, errNoAction) {
 		fail(w, http.StatusInternalServerError)
 		return
@@ -132,6 +110,33 @@ func (ep *endpoint) serveAction(w http.ResponseWriter, r *http.Request, values u
 	}
 	w.Header().Set("Location", ep.origin(r)+"/"+query)
 	fail(w, http.StatusMovedPermanently)
+}
+
+// act does an action, and says what came of it.
+func (ep *endpoint) act(ctx context.Context, a action) (string, error) {
+	b := ep.srv.backend
+	switch {
+	case !a.changes():
+		return "Page refreshed at " + ctime(), nil
+	case a.group != "":
+		return ep.groupAction(ctx, a.group, a.name)
+	case a.name == "stopall":
+		if _, err := b.StopAll(ctx, true); err != nil {
+			return "", err
+		}
+		return "All stopped at " + ctime(), nil
+	case a.name == "restartall":
+		if _, err := b.StopAll(ctx, true); err != nil {
+			return "", err
+		}
+		if _, err := b.StartAll(ctx, true); err != nil {
+			return "", err
+		}
+		return "All restarted at " + ctime(), nil
+	case a.process != "":
+		return ep.processAction(ctx, a.process, a.name)
+	}
+	return "", errNoAction
 }
 
 // origin is the beginning of our URLs, as the client knows us.
