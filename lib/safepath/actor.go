@@ -23,7 +23,7 @@ func actAs(uid int, f func() error) error {
 	}
 	became, err := perform(uid, groupOf(uid), f)
 	if !became {
-		return &Error{Path: "/", At: "the process", UID: uid, Err: unix.EPERM, why: "cannot act as " + userName(uid) + " any more"}
+		return &Error{Path: "/", At: "the process", UID: uid, Err: unix.EPERM, why: "cannot act as " + UserName(uid) + " any more"}
 	}
 	return err
 }

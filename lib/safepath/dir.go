@@ -100,7 +100,7 @@ func (d *Dir) mine(name string) error {
 	at := join(d.path, name)
 	return &Error{
 		Path: at, At: at, UID: owner, Err: unix.EPERM,
-		why: "belongs to " + userName(owner) + " and is left alone, in a directory where everybody can make files; hint: remove it, or use a directory of its own",
+		why: "belongs to " + UserName(owner) + " and is left alone, in a directory where everybody can make files; hint: remove it, or use a directory of its own",
 	}
 }
 
@@ -328,7 +328,7 @@ func (d *Dir) Replace(name string, content []byte, mode uint32) error {
 	case kind(&st) != unix.S_IFREG && kind(&st) != unix.S_IFLNK:
 		return &Error{
 			Path: join(d.path, name), At: join(d.path, name), UID: int(st.Uid), Err: unix.EEXIST,
-			why: "of " + userName(int(st.Uid)) + " is no regular file and is not replaced; hint: remove it, or name another path",
+			why: "of " + UserName(int(st.Uid)) + " is no regular file and is not replaced; hint: remove it, or name another path",
 		}
 	}
 	temp := Temp(name)

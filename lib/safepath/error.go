@@ -79,7 +79,7 @@ func (d *Dir) explain(path, name string, err error) error {
 	}
 	return &Error{
 		Path: path, At: at, UID: d.as, Err: err.(unix.Errno),
-		why: "is not permitted to " + userName(d.as) + ", to whom " + shown(d.because) + " belongs and as whom everything below it is done; hint: " +
+		why: "is not permitted to " + UserName(d.as) + ", to whom " + shown(d.because) + " belongs and as whom everything below it is done; hint: " +
 			mend + ", or let " + shown(d.because) + " belong to root",
 	}
 }
@@ -93,8 +93,8 @@ func shown(path string) string {
 	return path
 }
 
-// userName names a user for a message.
-func userName(uid int) string {
+// UserName names a user for a message.
+func UserName(uid int) string {
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 		return "user " + u.Username
 	}

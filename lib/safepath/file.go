@@ -108,13 +108,13 @@ func (d *Dir) trust(name string, st *unix.Stat_t, o *opening) error {
 	others := d.shared || int(d.st.Uid) != me && d.st.Uid != 0
 	switch {
 	case d.bound && owner != d.as && k != unix.S_IFSOCK:
-		return refuse(unix.EACCES, "of "+userName(owner)+" lies in "+shown(d.because)+" of "+userName(d.as)+", as whom the process may not act; hint: give it to that user")
+		return refuse(unix.EACCES, "of "+UserName(owner)+" lies in "+shown(d.because)+" of "+UserName(d.as)+", as whom the process may not act; hint: give it to that user")
 	case file && o.private && owner != me:
-		return refuse(unix.EACCES, "belongs to "+userName(owner)+", who would get what is meant for "+userName(me)+" alone; hint: remove it")
+		return refuse(unix.EACCES, "belongs to "+UserName(owner)+", who would get what is meant for "+UserName(me)+" alone; hint: remove it")
 	case file && !reads && d.shared && d.Sticky() && owner != me && owner != int(d.st.Uid):
-		return refuse(unix.EACCES, "belongs to "+userName(owner)+", in a directory where everybody can make files; hint: remove it, or use a directory of its own")
+		return refuse(unix.EACCES, "belongs to "+UserName(owner)+", in a directory where everybody can make files; hint: remove it, or use a directory of its own")
 	case k != unix.S_IFDIR && k != unix.S_IFSOCK && st.Nlink > 1 && others:
-		return refuse(unix.EMLINK, "has other names, in a directory where others than "+userName(me)+" could have linked it; hint: remove the name and make the file again")
+		return refuse(unix.EMLINK, "has other names, in a directory where others than "+UserName(me)+" could have linked it; hint: remove the name and make the file again")
 	}
 	return nil
 }

@@ -385,7 +385,7 @@ func (w *walk) whoActs(d *Dir) error {
 	}
 	return &Error{
 		Path: w.path, At: d.path, UID: owner, Err: unix.EACCES,
-		why: "belongs to " + userName(owner) + ", but the way to it leads through " + shown(d.because) + " of " + userName(d.as) +
+		why: "belongs to " + UserName(owner) + ", but the way to it leads through " + shown(d.because) + " of " + UserName(d.as) +
 			", who could exchange it; hint: let one user, or root, own every directory of the path",
 	}
 }
@@ -400,7 +400,7 @@ func (w *walk) notKernels(d *Dir) error {
 	}
 	return &Error{
 		Path: w.path, At: d.path, UID: d.as, Err: unix.ELOOP,
-		why: "is the kernel's and cannot be reached through " + shown(d.because) + " of " + userName(d.as),
+		why: "is the kernel's and cannot be reached through " + shown(d.because) + " of " + UserName(d.as),
 	}
 }
 
@@ -481,11 +481,11 @@ func (w *walk) mayFollow(name string, st *unix.Stat_t) error {
 	}
 	switch {
 	case d.bound:
-		return refuse("is a link in " + shown(d.because) + " of " + userName(d.as) + ", which is not followed since the process may not act as that user")
+		return refuse("is a link in " + shown(d.because) + " of " + UserName(d.as) + ", which is not followed since the process may not act as that user")
 	case !d.shared:
 		return nil
 	case owner != 0 && owner != d.actor() && owner != int(d.st.Uid):
-		return refuse("is a link that " + userName(owner) + " has put into a directory that others can write, too; hint: remove it, or let root own it")
+		return refuse("is a link that " + UserName(owner) + " has put into a directory that others can write, too; hint: remove it, or let root own it")
 	case st.Nlink > 1:
 		return refuse("is a link with several names in a directory that others can write, too; hint: remove it and make it again")
 	}

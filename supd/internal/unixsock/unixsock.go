@@ -15,7 +15,6 @@ package unixsock
 import (
 	"errors"
 	"fmt"
-	"os/user"
 	"slices"
 	"strconv"
 
@@ -82,11 +81,11 @@ func (e *TakenError) Unwrap() error {
 func (e *TakenError) Whose() string {
 	switch {
 	case e.Listening && e.PID > 0:
-		return fmt.Sprintf("process %d of %s listens there", e.PID, userName(e.UID))
+		return fmt.Sprintf("process %d of %s listens there", e.PID, safepath.UserName(e.UID))
 	case e.Listening:
-		return "a socket of " + userName(e.UID) + " is in use there"
+		return "a socket of " + safepath.UserName(e.UID) + " is in use there"
 	}
-	return e.what + " of " + userName(e.UID) + " lies there, which is not replaced"
+	return e.what + " of " + safepath.UserName(e.UID) + " lies there, which is not replaced"
 }
 
 func (e *TakenError) hint() string {
@@ -94,13 +93,6 @@ func (e *TakenError) hint() string {
 		return "stop that program, or name a path in a directory where nobody else can make files, such as /run"
 	}
 	return "remove it, or name another path"
-}
-
-func userName(uid int) string {
-	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		return "user " + u.Username
-	}
-	return "user " + strconv.Itoa(uid)
 }
 
 // Listen makes a socket.
