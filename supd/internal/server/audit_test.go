@@ -122,11 +122,20 @@ func TestAuditOfBrokenCalls(t *testing.T) {
 		return s.srv.takeHeld()[0]
 	}
 	var since int64
+	const want = "supervisor.startProcess one: FAILED: the daemon is being upgraded and waits no longer; what was begun goes on"
+	// In these ways they cannot be held at all.
+	s.call("system.multicall", "<array><data>"+entry("supervisor.startProcess", "one")+"</data></array>")
+	if got := strings.Join(s.recorded(&since), ","); got != want {
+		t.Errorf("in a multicall: %q", got)
+	}
+	s.raw(postWith("Origin: http://x\r\n", callBody("supervisor.startProcess", "one")))
+	if got := strings.Join(s.recorded(&since), ","); got != want {
+		t.Errorf("not in plain form: %q", got)
+	}
 	gone, refused, again := held(), held(), held()
 	if got := s.recorded(&since); got != nil {
 		t.Errorf("%q is recorded before it has ended", got)
 	}
-	const want = "supervisor.startProcess one: FAILED: the daemon is being upgraded and waits no longer; what was begun goes on"
 	gone.Address = "unix:/nowhere"
 	s.srv.Continue([]HeldCall{gone})
 	if got := strings.Join(s.recorded(&since), ","); got != want {

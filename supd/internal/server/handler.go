@@ -130,7 +130,9 @@ func (ep *endpoint) serveCall(w http.ResponseWriter, r *http.Request) {
 	}
 	a := s.newAnswer()
 	defer a.free()
-	if status, _ := s.answer(access.With(s.ctx, access.From(r.Context())), connOf(r), body, a); status != http.StatusOK {
+	status, broken := s.answer(access.With(s.ctx, access.From(r.Context())), connOf(r), body, a)
+	broken.settle(s.opts.Record)
+	if status != http.StatusOK {
 		fail(w, status)
 		return
 	}

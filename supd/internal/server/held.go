@@ -34,19 +34,17 @@ type BrokenOff struct {
 	Entry record.Entry
 }
 
-// settle puts a call on record that will not be made again.
+// settle puts a call on record that will not be made again, if there is one.
 func (b *BrokenOff) settle(log *record.Log) {
-	if b.Entry.Kind != "" {
+	if b != nil && b.Entry.Kind != "" {
 		log.Add(b.Entry)
 	}
 }
 
-// settle does so with the call that waits on this connection, if there is one.
+// settle does so with the call of this connection.
 func (c *conn) settle() {
-	if c.again != nil {
-		c.again.settle(c.ep.srv.opts.Record)
-		c.again = nil
-	}
+	c.again.settle(c.ep.srv.opts.Record)
+	c.again = nil
 }
 
 // hold keeps the call that was made last and is to be made again, and its

@@ -111,7 +111,9 @@ func (c *call) inner(entry rpc.Value) error {
 	}
 	// What one of many calls has waited for could not be told from the rest.
 	in := call{ctx: access.With(c.srv.ctx, c.client), srv: c.srv, conn: c.conn, client: c.client, params: params.Items, out: c.out, multi: true}
-	return in.dispatch(name.Text())
+	err := in.dispatch(name.Text())
+	in.broken.settle(c.srv.opts.Record)
+	return err
 }
 
 // reserve accounts for the size of an answer that grows by steps; false if it
