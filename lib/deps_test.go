@@ -62,7 +62,7 @@ const drawing = `
 	cli, client, config, trust, value < supctl;
 	NONE < suplog/internal/transform;
 	cli, logfile, logwire, spawn, value, suplog/internal/transform < suplog;
-	cli, client, plan, trust < supconf;
+	cli, client, pemfile, plan, trust < supconf;
 	cli, client, config, logfile < suptail;
 `
 

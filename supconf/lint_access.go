@@ -2,8 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"os"
 	"os/user"
 	"slices"
@@ -12,6 +10,7 @@ import (
 
 	"sup/lib/access"
 	"sup/lib/password"
+	"sup/lib/pemfile"
 	"sup/lib/plan"
 	"sup/lib/safepath"
 	"sup/lib/trust"
@@ -140,7 +139,7 @@ func (l *linter) secrets(s *plan.Server) {
 		return
 	}
 	w := l.at(s.Section, "certificate")
-	pair, err := keyPair(s.Certificate, s.Key)
+	pair, err := pemfile.Pair(s.Certificate, s.Key)
 	if err != nil {
 		l.fail("bad-certificate", w, "name files in PEM that belong together", "%v", err)
 		return
@@ -154,12 +153,8 @@ func (l *linter) secrets(s *plan.Server) {
 		l.warn("readable-secret", l.at(s.Section, key), "chmod 600 "+s.Key, "every user can read the key %s", s.Key)
 	}
 	if s.ClientCA != "" {
-		text, err := safepath.ReadFile(s.ClientCA, maxPEM)
-		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(text) {
-			err = fmt.Errorf("there is no certificate in it")
-		}
-		if err != nil {
-			l.fail("bad-certificate", l.at(s.Section, "client_ca"), "name a file in PEM", "cannot use %s: %v", s.ClientCA, safepath.Reason(err))
+		if _, err := pemfile.Pool(s.ClientCA); err != nil {
+			l.fail("bad-certificate", l.at(s.Section, "client_ca"), "name a file in PEM", "%v", err)
 		}
 	}
 }
@@ -174,29 +169,10 @@ func (l *linter) listed(s *plan.Server, users []password.User) {
 	}
 }
 
-// maxPEM bounds the size of a file with certificates, in bytes.
-const maxPEM = 4 << 20
-
-// keyPair reads a certificate and its key.
-func keyPair(certificate, key string) (*tls.Certificate, error) {
-	var text [2][]byte
-	for i, path := range []string{certificate, key} {
-		var err error
-		if text[i], err = safepath.ReadFile(path, maxPEM); err != nil {
-			return nil, fmt.Errorf("cannot read %s: %w", path, safepath.Reason(err))
-		}
-	}
-	pair, err := tls.X509KeyPair(text[0], text[1])
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the certificate %s with the key %s: %w", certificate, key, err)
-	}
-	return &pair, nil
-}
-
 // soon is how long before its end a certificate is spoken of.
 const soon = 14 * 24 * time.Hour
 
-func (l *linter) validity(w where, pair *tls.Certificate) {
+func (l *linter) validity(w where, pair tls.Certificate) {
 	c := pair.Leaf
 	if c == nil {
 		return
