@@ -246,7 +246,7 @@ func TestLintRefusedLogs(t *testing.T) {
 	run(cli.Streams{Out: &out, Err: &out}, []string{"supconf", "lint", at("s.conf")})
 	log := at("home/roots/0.log")
 	want := at("s.conf") + ":13: error: [program:roots] stdout_logfile: the log " + log + " cannot be written: " + log +
-		" is not permitted to user nobody, to whom " + at("home") + " belongs and as whom everything below it is done; hint: give " +
+		" is not permitted to user nobody, to whom " + at("home") + " belongs and as whom, without supplementary groups, everything below it is done; hint: give " +
 		at("home/roots") + " to that user, or let " + at("home") + " belong to root\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)

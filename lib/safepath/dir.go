@@ -94,7 +94,7 @@ func (d *Dir) mine(name string) error {
 		return nil
 	}
 	owner := int(st.Uid)
-	if owner == d.actor() || owner == int(d.st.Uid) {
+	if owner == d.actor() || owner == d.maker() || owner == int(d.st.Uid) {
 		return nil
 	}
 	at := join(d.path, name)

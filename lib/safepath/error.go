@@ -79,7 +79,7 @@ func (d *Dir) explain(path, name string, err error) error {
 	}
 	return &Error{
 		Path: path, At: at, UID: d.as, Err: err.(unix.Errno),
-		why: "is not permitted to " + UserName(d.as) + ", to whom " + shown(d.because) + " belongs and as whom everything below it is done; hint: " +
+		why: "is not permitted to " + UserName(d.as) + ", to whom " + shown(d.because) + " belongs and as whom, without supplementary groups, everything below it is done; hint: " +
 			mend + ", or let " + shown(d.because) + " belong to root",
 	}
 }

@@ -106,6 +106,11 @@ func (d *Dir) trust(name string, st *unix.Stat_t, o *opening) error {
 	file := k == unix.S_IFREG || k == unix.S_IFIFO
 	reads := o.flags&(unix.O_ACCMODE|unix.O_CREAT) == unix.O_RDONLY
 	others := d.shared || int(d.st.Uid) != me && d.st.Uid != 0
+	if d.bound && owner == d.maker() && k == unix.S_IFREG && st.Nlink == 1 && (!reads || st.Mode&unix.S_IROTH != 0) {
+		// As what we have made here. The directory's owner could replace it anyway, but
+		// is not to be shown what is not for everybody.
+		return nil
+	}
 	switch {
 	case d.bound && owner != d.as && k != unix.S_IFSOCK:
 		return refuse(unix.EACCES, "of "+UserName(owner)+" lies in "+shown(d.because)+" of "+UserName(d.as)+", as whom the process may not act; hint: give it to that user")

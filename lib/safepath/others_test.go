@@ -120,6 +120,9 @@ func again(t *testing.T, how func(*exec.Cmd)) (child bool) {
 	return false
 }
 
+// variable names the tree that was built for the other process.
+const variable = "SAFEPATH_TREE"
+
 // expectations are paths below root and the errors that opening them for writing
 // must have. Each is opened twice: the second time it is there.
 func expect(t *testing.T, root string, expectations map[string]error) {
@@ -154,6 +157,51 @@ func TestWithoutSetuid(t *testing.T) {
 		t.Fatal("the process may change its user")
 	}
 	expectBound(t)
+}
+
+// TestWithoutSetuidAndChown works where what the process makes stays its own, as in
+// a container without any capability: a log is opened again, and nothing else of
+// ours that the directory's owner might have put there.
+func TestWithoutSetuidAndChown(t *testing.T) {
+	asRoot(t)
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip("needs setpriv")
+	}
+	root := os.Getenv(variable)
+	if root == "" {
+		root = tree(t)
+		build(t, root, `
+			etc d 0 0 755
+			etc/secret f 0 0 600 secret
+			home d 65534 65534 777
+			home/hard h 0 0 0 ROOT/etc/secret
+			home/roots f 0 0 600 secret
+		`)
+	}
+	if !again(t, func(cmd *exec.Cmd) {
+		cmd.Env = append(cmd.Env, variable+"="+root)
+		const without = "-setuid,-chown"
+		cmd.Args = append([]string{setpriv, "--bounding-set", without, "--inh-caps", without, cmd.Path}, cmd.Args[1:]...)
+		cmd.Path = setpriv
+	}) {
+		return
+	}
+	expect(t, root, map[string]error{"home/new": nil, "home/hard": unix.EACCES})
+	for range 2 {
+		l, err := OpenLog(root+"/home/private", 0o600, true)
+		must(t, err)
+		unix.Close(l.FD)
+	}
+	for name, want := range map[string]error{"home/new": nil, "home/roots": unix.EACCES} {
+		fd, err := Open(root+"/"+name, unix.O_RDONLY, 0)
+		if !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("%s: reading gives %v, wanted %v", name, err, want)
+		}
+		if err == nil {
+			unix.Close(fd)
+		}
+	}
 }
 
 // TestAttackKeptCapabilities works where a change of the user leaves root's
@@ -200,7 +248,6 @@ func expectBound(t *testing.T) {
 
 // TestOrdinaryUser acts as itself, and is not misled by others either.
 func TestOrdinaryUser(t *testing.T) {
-	const variable = "SAFEPATH_TREE"
 	root := os.Getenv(variable)
 	if root == "" {
 		asRoot(t)

@@ -31,7 +31,8 @@
 //   - Where the process may not change its credentials (a container without
 //     CAP_SETUID), or keeps root's privileges when it does (the secure bit
 //     no-setuid-fixup), it acts as itself below a user's directory, but follows no link
-//     there and opens no file that is not that user's.
+//     there and opens no file that is not that user's, or its own and has one name; of
+//     its own it reads only what everybody may read.
 //
 // An ordinary user always acts as itself, with the same refusals in shared
 // directories. The directory "/" counts as root's.
