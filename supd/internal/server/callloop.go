@@ -200,11 +200,14 @@ func (c *conn) readMore(max int) error {
 // admitted tells whether the client may call at all. If the gate refuses, that
 // is c.refusal; any other reason is found again, and answered, by net/http.
 func (c *conn) admitted(h *callHead) bool {
-	a := c.ep.gate.check(&c.peer, h.auth, c.ep.srv.log)
-	if c.refusal = a; a.status != 0 {
-		return false
+	// Where everybody is let in, the answer is the same for all of a connection.
+	if c.client == nil || !c.ep.gate.open() {
+		a := c.ep.gate.check(&c.peer, h.auth, c.ep.srv.log)
+		if c.refusal = a; a.status != 0 {
+			return false
+		}
+		c.client, c.known = a.client, true
 	}
-	c.client, c.known = a.client, true
 	if c.ep.hosts != nil && h.host != nil && string(h.host) != c.calls.host {
 		host := string(h.host)
 		if !c.ep.hosts.allow(host) {
