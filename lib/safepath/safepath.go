@@ -401,7 +401,8 @@ func (w *walk) notKernels(d *Dir) error {
 	}
 	return &Error{
 		Path: w.path, At: d.path, UID: d.as, Err: unix.ELOOP,
-		why: "is the kernel's and cannot be reached through " + shown(d.because) + " of " + UserName(d.as),
+		why: "is the kernel's and cannot be reached through " + shown(d.because) + " of " + UserName(d.as) +
+			"; hint: name what the link leads to in the configuration, or let root own " + shown(d.because),
 	}
 }
 
@@ -482,7 +483,7 @@ func (w *walk) mayFollow(name string, st *unix.Stat_t) error {
 	}
 	switch {
 	case d.bound:
-		return refuse("is a link in " + shown(d.because) + " of " + UserName(d.as) + ", which is not followed since the process may not act as that user")
+		return refuse("is a link in " + shown(d.because) + " of " + UserName(d.as) + ", which is not followed since the process may not act as that user; hint: name what it leads to in the configuration")
 	case !d.shared:
 		return nil
 	case owner != 0 && owner != d.actor() && owner != int(d.st.Uid):

@@ -145,7 +145,11 @@ func TestAttackOpen(t *testing.T) {
 				t.Fatalf("error is %v, wanted %v", err, c.want)
 			}
 			if err != nil {
-				t.Log(err)
+				if refused, ok := err.(*Error); ok {
+					if what, hint := refused.Parts(); what == "" || hint == "" {
+						t.Errorf("no hint: %v", err)
+					}
+				}
 				return
 			}
 			defer unix.Close(fd)
