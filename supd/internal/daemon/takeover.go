@@ -539,10 +539,25 @@ func (p *proc) foreignEnded(held *state.Held, status unix.WaitStatus, known bool
 // before us has left.
 func (d *Daemon) adoptSockets() {
 	for name, fd := range d.opts.Sockets {
-		if g := d.groups[name]; g == nil || g.socket == nil || g.socket.Adopt(fd) != nil {
+		if g := d.groups[name]; g == nil || g.socket == nil {
 			unix.Close(fd)
+		} else {
+			_ = d.adoptSocket(g.socket, fd)
 		}
 	}
+}
+
+// adoptSocket makes fd the socket of a FastCGI group, or closes it. It is served
+// also if its file cannot get the mode and the owner that it is to have.
+func (d *Daemon) adoptSocket(s *fcgi.Socket, fd int) error {
+	if err := s.Adopt(fd); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	if err := s.Adjust(); err != nil {
+		d.log.Print(activity.Warn, err.Error())
+	}
+	return nil
 }
 
 // adoptStdin opens our end of the process's standard input again, or the socket
@@ -587,11 +602,7 @@ func (p *proc) fetchSocket() error {
 	if err != nil {
 		return err
 	}
-	if err := p.group.socket.Adopt(fd); err != nil {
-		unix.Close(fd)
-		return err
-	}
-	return nil
+	return p.d.adoptSocket(p.group.socket, fd)
 }
 
 // openPipe opens a descriptor of the process again, if it is a pipe.

@@ -88,8 +88,7 @@ func (s *Socket) Done() (line string) {
 func (s *Socket) FD() int { return s.fd }
 
 // Adopt makes fd, which another daemon had opened for the same address, the
-// socket. It is Socket's from then on. Its file gets the mode and the owner of
-// our configuration.
+// socket. It is Socket's from then on.
 func (s *Socket) Adopt(fd int) error {
 	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil {
@@ -100,9 +99,19 @@ func (s *Socket) Adopt(fd int) error {
 	}
 	unix.CloseOnExec(fd)
 	s.fd = fd
-	if path, ok := s.path(); ok {
-		// What is at the path may be somebody else's by now; then it is left alone.
-		_, _ = unixsock.Adjust(s.spec(path), unixsock.ID{})
+	return nil
+}
+
+// Adjust gives the file of an adopted socket the mode and the owner of our
+// configuration. What is at the path may be somebody else's by now; then it is left
+// alone, and that is an error.
+func (s *Socket) Adjust() error {
+	path, ok := s.path()
+	if !ok {
+		return nil
+	}
+	if _, err := unixsock.Adjust(s.spec(path), unixsock.ID{}); err != nil {
+		return fmt.Errorf("cannot set the mode and the owner of the socket %s: %w; hint: restart its programs", path, err)
 	}
 	return nil
 }

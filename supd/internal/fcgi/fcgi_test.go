@@ -250,10 +250,19 @@ func TestAttackTightenedSocket(t *testing.T) {
 	}
 	config.Mode = 0o600
 	after := New(config)
-	if err := after.Adopt(fd); err != nil {
+	if err := errors.Join(after.Adopt(fd), after.Adjust()); err != nil {
 		t.Fatal(err)
 	}
 	if fi, err := os.Lstat(path); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", fi.Mode(), err)
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := after.Adjust(); !errors.Is(err, unixsock.ErrNotOurs) || !strings.Contains(err.Error(), "; hint: ") {
+		t.Errorf("of a file that has come to the path: %v", err)
+	}
+	if fi, err := os.Lstat(path); err != nil || fi.Mode().Perm() != 0o644 {
 		t.Errorf("%v, %v", fi.Mode(), err)
 	}
 	before.Done()
