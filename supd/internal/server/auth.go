@@ -46,7 +46,7 @@ type gate struct {
 	// much on purpose. Waiting are those that queue for it.
 	turn    chan struct{}
 	waiting chan struct{}
-	right   rightOnes
+	right   *rightOnes
 	// accounts are asked about peers of Unix sockets.
 	accounts *accounts
 }
@@ -64,8 +64,7 @@ type login struct {
 }
 
 func newGate(conf plan.Server, b *brake, a *accounts) (*gate, error) {
-	g := &gate{conf: conf, brake: b, accounts: a, turn: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting)}
-	rand.Read(g.right.key[:])
+	g := &gate{conf: conf, brake: b, accounts: a, right: newRightOnes(), turn: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting)}
 	if conf.HasAuth && conf.Username != "" {
 		secret, err := password.Parse(conf.Password)
 		if err != nil {
@@ -324,6 +323,12 @@ type rightOnes struct {
 	key  [32]byte
 	mu   sync.Mutex
 	seen map[[sha256.Size]byte]struct{}
+}
+
+func newRightOnes() *rightOnes {
+	r := new(rightOnes)
+	rand.Read(r.key[:])
+	return r
 }
 
 // maxRight bounds how many are remembered.

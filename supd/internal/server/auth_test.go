@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -282,6 +283,45 @@ func TestUsersFile(t *testing.T) {
 	})
 	if _, err := newGate(plan.Server{UsersFile: filepath.Join(t.TempDir(), "none")}, new(brake), new(accounts)); err == nil {
 		t.Error("a file of users that is not there")
+	}
+}
+
+// A reload makes nobody known a stranger, and no guesser unknown; and nothing of the
+// server before stays in memory.
+func TestAttackGuessingAcrossReloads(t *testing.T) {
+	conf := plan.Server{Section: "inet_http_server", Host: "127.0.0.1", HasAuth: true, Username: "joe", Password: "{BCRYPT}" + bcryptOfThepassword}
+	log := &testLog{}
+	next := func(before *Server, conf plan.Server) *Server {
+		s, err := Open([]plan.Server{conf}, Options{Before: before})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close(t.Context()) })
+		return s
+	}
+	status := func(s *Server, credentials string) int {
+		return s.endpoints[0].gate.check(from("192.0.2.1:1"), []byte(basic(credentials)), log).status
+	}
+	first := next(nil, conf)
+	if got := status(first, "joe:thepassword"); got != 0 {
+		t.Fatal(got)
+	}
+	for range freeGuesses {
+		status(first, "joe:wrong")
+	}
+	second := next(first, conf)
+	if got := status(second, "joe:wrong"); got != http.StatusTooManyRequests {
+		t.Errorf("a guesser after a reload: %d", got)
+	}
+	if got := status(second, "joe:thepassword"); got != 0 {
+		t.Errorf("who is known, after a reload: %d", got)
+	}
+	conf.Password = "another"
+	if got := status(next(second, conf), "joe:thepassword"); got != http.StatusTooManyRequests {
+		t.Errorf("with the password of before: %d", got)
+	}
+	if second.opts.Before != nil {
+		t.Error("the server before stays in memory")
 	}
 }
 

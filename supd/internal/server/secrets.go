@@ -41,7 +41,7 @@ func (s *Server) secrets(conf plan.Server) (*gate, *certificates, error) {
 		}
 		return nil
 	}
-	gate, err := newGate(conf, &s.brake, &s.accounts)
+	gate, err := newGate(conf, s.brake, &s.accounts)
 	if err != nil {
 		kept := old != nil && old.gate.users != nil && old.conf.UsersFile == conf.UsersFile
 		if err := tolerate(err, kept, "nobody of them is let in until that is mended"); err != nil {
@@ -52,6 +52,9 @@ func (s *Server) secrets(conf plan.Server) (*gate, *certificates, error) {
 			list.users = old.gate.users.listed.Load().users
 		}
 		gate.users.listed.Store(list)
+	}
+	if old != nil {
+		gate.right = old.gate.right
 	}
 	certs, err := newCertificates(conf, func() Logger { return s.log })
 	if err != nil {

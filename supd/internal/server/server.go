@@ -78,8 +78,9 @@ type Options struct {
 	// listens on them when we don't: the files of unix sockets among them are
 	// neither changed nor removed.
 	Lent []string
-	// Before is the Server whose place this one takes. Users and certificates
-	// that cannot be read are those that it has.
+	// Before is the Server whose place this one takes. What it knows of right and
+	// wrong passwords goes on to count. Users and certificates that cannot be read
+	// are those that it has.
 	Before *Server
 	// Tolerant lets a server begin whose users or certificate cannot be read; it
 	// lets nobody in for whom they are needed until they can be.
@@ -111,7 +112,7 @@ type Server struct {
 	panics   onceEach
 	failures failureLog
 	late     []string // what is to be logged when there is a log
-	brake    brake
+	brake    *brake
 	accounts accounts
 	tails    tails
 
@@ -166,7 +167,10 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 	if opts.MaxConns == 0 {
 		opts.MaxConns = defaultMaxConns()
 	}
-	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces), consents: newConsents()}
+	s := &Server{opts: opts, methods: newMethodTable(opts.Interfaces), consents: newConsents(), brake: new(brake)}
+	if opts.Before != nil {
+		s.brake = opts.Before.brake
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.beginStreaming()
 	s.callCtx = suspend.With(s.ctx, nil)
@@ -190,6 +194,8 @@ func Open(servers []plan.Server, opts Options) (*Server, error) {
 			bounds: newBounds(conf.Limits, opts.MaxConns), open: make(map[*conn]struct{}), room: make(chan struct{}, 1),
 		})
 	}
+	// It is needed no longer, and would keep the one before it.
+	s.opts.Before = nil
 	largest := defaultBody
 	for _, ep := range s.endpoints {
 		largest = max(largest, ep.bounds.body)
