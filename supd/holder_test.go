@@ -327,11 +327,19 @@ startsecs=0
 	}
 	for _, want := range []string{
 		"\nUid:\t65534\t65534\t65534\t65534\n", "\nGid:\t65534\t65534\t65534\t65534\n", "\nGroups:\t65534 \n", "\nUmask:\t0027\n",
-		"\nSigBlk:\t0000000000000000\n", "\nSigIgn:\t0000000000000000\n", "\nCapPrm:\t0000000000000000\n", "\nCapEff:\t0000000000000000\n",
+		"\nSigBlk:\t0000000000000000\n", "\nCapPrm:\t0000000000000000\n", "\nCapEff:\t0000000000000000\n",
 	} {
 		if !strings.Contains(string(status), want) {
 			t.Errorf("not in its status: %q", want)
 		}
+	}
+	own, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A shell starts what it puts in the background with some signals ignored.
+	if ignored := ignoredSignals(t, status) &^ ignoredSignals(t, own); ignored != 0 {
+		t.Errorf("it ignores the signals %#x, which we do not", ignored)
 	}
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
@@ -342,6 +350,17 @@ startsecs=0
 			t.Errorf("it has %s in its environment", name)
 		}
 	}
+}
+
+// ignoredSignals is the set of signals that a process ignores, from its status.
+func ignoredSignals(t *testing.T, status []byte) uint64 {
+	t.Helper()
+	_, rest, _ := strings.Cut(string(status), "\nSigIgn:")
+	set, err := strconv.ParseUint(strings.Fields(rest)[0], 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
 }
 
 // Hundreds of short runs, while clients connect and suplog and suphold are killed, have no
