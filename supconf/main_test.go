@@ -15,6 +15,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(suptest.Cleaning{M: m}, map[string]func(){
 		"supconf":               tool,
 		"echo_supervisord_conf": tool,
+		measureName:             measure,
 	})
 }
 

@@ -57,7 +57,12 @@ func RunScripts(t *testing.T, dir string, tools ...string) {
 			}
 			for name, words := range commands {
 				script := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\"\n", words)
-				if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755); err != nil {
+				// A child of another test that is about to execute its program would have
+				// the file open for writing, and it could not be executed.
+				syscall.ForkLock.RLock()
+				err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755)
+				syscall.ForkLock.RUnlock()
+				if err != nil {
 					return err
 				}
 			}
