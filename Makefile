@@ -41,7 +41,7 @@ run: build ## build and run supd on a demo configuration in a temporary director
 # knows nothing.
 TESTFLAGS ?= -count=1
 test: build ## run every test with the race detector
-	@bad=; for m in $(MODULES); do (cd $$m && $(GO) test -race $(TESTFLAGS) ./...) || bad="$$bad $$m"; done; \
+	@bad=; for m in $(MODULES); do (cd $$m && $(GO) test -race -timeout 30m $(TESTFLAGS) ./...) || bad="$$bad $$m"; done; \
 	  test -z "$$bad" || { echo "tests have failed in:$$bad" >&2; exit 1; }
 
 FUZZTIME ?= 30s
