@@ -33,8 +33,9 @@ func TestAttackListeners(t *testing.T) {
 		d.MustCtl("start", name)
 	}
 	var took []time.Duration
-	const rounds = 300
-	for i := range rounds {
+	// As many as a slow machine makes in a while.
+	const most = 300
+	for i, end := 0, time.Now().Add(20*time.Second); i < most && time.Now().Before(end); i++ {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		begin := time.Now()
 		err := d.Client.Call(ctx, nil, "supervisor.sendRemoteCommEvent", "test", fmt.Sprint(i))
@@ -49,7 +50,7 @@ func TestAttackListeners(t *testing.T) {
 		took = append(took, time.Since(begin))
 	}
 	slices.Sort(took)
-	p95 := took[rounds*95/100]
+	p95 := took[len(took)*95/100]
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.PID()))
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +64,9 @@ func TestAttackListeners(t *testing.T) {
 		d.MustCtl("stop", name)
 	}
 	log := d.Log()
-	t.Logf("two calls take %v (p95), %d MB at most, %d bytes of log", p95, peak>>10, len(log))
-	if p95 > time.Second {
+	t.Logf("two calls of %d take %v (p95), %d MB at most, %d bytes of log", len(took), p95, peak>>10, len(log))
+	// The race detector makes each of a dozen busy processes many times as slow.
+	if !suptest.Race && p95 > time.Second {
 		t.Errorf("two calls take %v", p95)
 	}
 	if !suptest.Race && peak > 192<<10 {
